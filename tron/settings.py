@@ -1,0 +1,327 @@
+"""Every setting of the hub, in one frozen table, read once at start.
+
+A setting is a field here and nowhere else: its environment name, its default, its meaning, and
+whether it is a secret. `tron config` prints the table with secrets masked, `docs/settings.md` is
+checked against it, and no other module reads the environment. A `.env` file in the working folder
+is read first and never overrides the environment.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from dotenv import dotenv_values
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class SettingsError(Exception):
+    """One or more settings can't be used. The message lists each with what it should be."""
+
+
+def _setting(env: str, default: Any, help: str, *, secret: bool = False) -> Any:
+    return field(default=default, metadata={"env": env, "help": help, "secret": secret})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the hub is set to. Units are in the names: `_s` seconds, `_ms` milliseconds."""
+
+    # Where it lives
+    host: str = _setting("TRON_HOST", "127.0.0.1", "address the hub listens on")
+    port: int = _setting("TRON_PORT", 3000, "port the hub listens on (`PORT` is read too)")
+    home: Path = _setting("TRON_HOME", Path(".tron"), "data folder: database, caches")
+    database_url: str = _setting(
+        "TRON_DATABASE_URL",
+        "",
+        "`postgresql://…` or `sqlite:///…`; empty: SQLite in the data folder",
+        secret=True,
+    )
+    public_url: str = _setting(
+        "TRON_PUBLIC_URL", "", "the one URL that links and signatures are made with"
+    )
+    drain_s: float = _setting(
+        "TRON_DRAIN_S", 20.0, "on SIGTERM, how long running answers may take to finish"
+    )
+    max_body_bytes: int = _setting(
+        "TRON_MAX_BODY_BYTES", 16 * 1024 * 1024, "largest request body accepted"
+    )
+    log_format: Literal["auto", "console", "json"] = _setting(
+        "TRON_LOG_FORMAT", "auto", "`console`, `json`, or `auto`: console on a terminal"
+    )
+    log_pii: bool = _setting(
+        "TRON_LOG_PII", False, "log people's words and numbers (under `pii.*` keys)"
+    )
+
+    # Who answers
+    personas: Path = _setting(
+        "TRON_PERSONAS",
+        Path("personas"),
+        "folder of persona files, watched for changes",
+    )
+    default_agent: str = _setting(
+        "TRON_DEFAULT_AGENT", "tony", "who answers when a request names nobody"
+    )
+
+    # Language models
+    brain: Literal["auto", "openai", "offline", "fake"] = _setting(
+        "TRON_BRAIN",
+        "auto",
+        "`auto`: the providers in order, then the offline brain; `openai`: providers only; "
+        "`offline`: no provider; `fake`: a fixed reply, for load tests",
+    )
+    openai_base_url: str = _setting(
+        "OPENAI_BASE_URL", "", "OpenAI-compatible endpoint; empty: api.openai.com"
+    )
+    openai_api_key: str = _setting(
+        "OPENAI_API_KEY",
+        "",
+        "key of that endpoint; empty with a base URL: none is sent",
+        secret=True,
+    )
+    model: str = _setting(
+        "TRON_MODEL", "gpt-4.1-mini", "model asked for where the persona names none"
+    )
+    providers: str = _setting(
+        "TRON_PROVIDERS",
+        "",
+        'further providers to fall back to, a JSON list: `[{"name","base_url","api_key","model"}]`',
+        secret=True,
+    )
+    prices: str = _setting(
+        "TRON_PRICES",
+        "",
+        'prices in USD per million tokens, a JSON object: `{"model": [input, output]}`',
+    )
+    first_token_timeout_s: float = _setting(
+        "TRON_FIRST_TOKEN_TIMEOUT_S",
+        30.0,
+        "a provider silent for this long is given up",
+    )
+    token_timeout_s: float = _setting(
+        "TRON_TOKEN_TIMEOUT_S", 30.0, "longest silence between two parts of an answer"
+    )
+    provider_retries: int = _setting(
+        "TRON_PROVIDER_RETRIES",
+        2,
+        "further tries at one provider before the next is asked",
+    )
+    context_tokens: int = _setting(
+        "TRON_CONTEXT_TOKENS",
+        16_000,
+        "tokens of conversation sent to the model; older is summarised",
+    )
+    fake_tokens: int = _setting("TRON_FAKE_TOKENS", 20, "length of the fake brain's reply")
+    fake_delay_ms: float = _setting(
+        "TRON_FAKE_DELAY_MS", 0.0, "pause before each token of the fake brain's reply"
+    )
+
+    # Conversations and processes
+    session_expire_s: float = _setting(
+        "TRON_SESSION_EXPIRE_S", 86_400.0, "a session silent for this long has ended"
+    )
+    process_idle_s: float = _setting(
+        "TRON_PROCESS_IDLE_S",
+        600.0,
+        "an idle process is reaped after this and revived on demand",
+    )
+    max_processes: int = _setting(
+        "TRON_MAX_PROCESSES",
+        1000,
+        "live processes; idle ones are reaped early to make room",
+    )
+    mailbox_size: int = _setting(
+        "TRON_MAILBOX_SIZE",
+        16,
+        "turns that may wait for one session; more are refused with 429",
+    )
+    turn_timeout_s: float = _setting("TRON_TURN_TIMEOUT_S", 300.0, "longest turn")
+    tool_rounds: int = _setting(
+        "TRON_TOOL_ROUNDS", 12, "times the model may call tools within one turn"
+    )
+    spawn_depth: int = _setting("TRON_SPAWN_DEPTH", 4, "how deep delegation may nest")
+    restarts: int = _setting(
+        "TRON_RESTARTS",
+        3,
+        "failures of a process within the window before it stays down",
+    )
+    restart_window_s: float = _setting("TRON_RESTART_WINDOW_S", 600.0, "that window")
+    budget_tokens: int = _setting(
+        "TRON_BUDGET_TOKENS", 2_000_000, "tokens one process may use; 0: no limit"
+    )
+    budget_usd: float = _setting(
+        "TRON_BUDGET_USD",
+        5.0,
+        "USD one process may cost, where prices are known; 0: no limit",
+    )
+    history_days: int = _setting("TRON_HISTORY_DAYS", 30, "how long process history is kept")
+
+    # Life
+    life: bool = _setting("TRON_LIFE", True, "run the personas' own schedules")
+    life_missed: Literal["catch_up", "skip"] = _setting(
+        "TRON_LIFE_MISSED",
+        "catch_up",
+        "a run missed while the hub was down: run the latest, or skip",
+    )
+    life_jitter_s: float = _setting(
+        "TRON_LIFE_JITTER_S",
+        120.0,
+        "scheduled runs start up to this much later, spread out",
+    )
+    social_api_url: str = _setting(
+        "TRON_SOCIAL_API_URL", "", "where posts go besides the local feed"
+    )
+    social_api_key: str = _setting("TRON_SOCIAL_API_KEY", "", "its key", secret=True)
+    life_slack_webhook: str = _setting(
+        "TRON_LIFE_SLACK_WEBHOOK",
+        "",
+        "Slack incoming webhook that also gets the posts",
+        secret=True,
+    )
+    web_search_api_key: str = _setting(
+        "BRAVE_API_KEY",
+        "",
+        "Brave Search key; without one, web search says it is not set up",
+        secret=True,
+    )
+    web_search_url: str = _setting(
+        "BRAVE_API_URL", "https://api.search.brave.com", "Brave Search endpoint"
+    )
+
+    # Project servers
+    base_domain: str = _setting(
+        "TRON_BASE_DOMAIN",
+        "",
+        "domain under which registered project servers get a subdomain",
+    )
+    project_ports: str = _setting(
+        "TRON_PROJECT_PORTS",
+        "3001-3999",
+        "loopback ports a project server may be registered on",
+    )
+
+    @property
+    def project_port_range(self) -> range:
+        low, _, high = self.project_ports.partition("-")
+        return range(int(low), int(high) + 1)
+
+    @property
+    def loopback_only(self) -> bool:
+        """Whether the hub can be reached from this machine alone."""
+        return self.host in LOOPBACK
+
+    @property
+    def storage_url(self) -> str:
+        """The database URL with SQLAlchemy's driver-less scheme (`sqlite:///`, `postgresql://`)."""
+        if self.database_url:
+            return self.database_url.replace("postgres://", "postgresql://", 1)
+        return f"sqlite:///{self.home.absolute() / 'tron.db'}"
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None, **given: Any) -> "Settings":
+        """Read the table from `.env` and the environment; `given` (by field name) wins.
+
+        Raises SettingsError naming every setting that can't be used.
+        """
+        if environ is None:
+            from_file = {k: v for k, v in dotenv_values(".env").items() if v is not None}
+            environ = {**from_file, **os.environ}
+        values: dict[str, Any] = {}
+        faults: list[str] = []
+        for spec in fields(cls):
+            env = spec.metadata["env"]
+            raw = environ.get(env, "")
+            if spec.name == "port" and not raw:
+                raw = environ.get("PORT", "")
+            if raw == "":
+                continue
+            try:
+                values[spec.name] = _parse(raw.strip(), spec.type)
+            except ValueError as fault:
+                shown = "(hidden)" if spec.metadata["secret"] else repr(raw)
+                faults.append(f"{env}={shown}: {fault}")
+        values |= {name: value for name, value in given.items() if value is not None}
+        settings = cls(**values)
+        faults += settings._faults()
+        if faults:
+            raise SettingsError("\n".join(faults))
+        return settings
+
+    def _faults(self) -> list[str]:
+        faults = []
+        if not 0 <= self.port <= 65535:
+            faults.append(f"TRON_PORT={self.port}: not a port")
+        for spec in fields(self):
+            value = getattr(self, spec.name)
+            if isinstance(value, (int, float)) and value < 0:
+                faults.append(f"{spec.metadata['env']}={value}: must not be negative")
+        for name in ("max_processes", "mailbox_size", "context_tokens", "tool_rounds"):
+            if getattr(self, name) < 1:
+                env = next(s for s in fields(self) if s.name == name).metadata["env"]
+                faults.append(f"{env}: must be at least 1")
+        try:
+            ports = self.project_port_range
+            if not ports or ports[0] < 1 or ports[-1] > 65535:
+                raise ValueError
+        except ValueError:
+            faults.append(f"TRON_PROJECT_PORTS={self.project_ports!r}: expected LOW-HIGH")
+        if not self.storage_url.startswith(("sqlite:///", "postgresql://")):
+            faults.append("TRON_DATABASE_URL: expected sqlite:///… or postgresql://…")
+        for env, raw, shape in (
+            ("TRON_PROVIDERS", self.providers, list),
+            ("TRON_PRICES", self.prices, dict),
+        ):
+            try:
+                if raw and not isinstance(json.loads(raw), shape):
+                    raise ValueError
+            except ValueError:
+                faults.append(f"{env}: expected a JSON {shape.__name__}")
+        return faults
+
+    def rows(self) -> list[tuple[str, str, str, str]]:
+        """(environment name, value with secrets masked, default, meaning) of every setting."""
+        return [
+            (
+                spec.metadata["env"],
+                mask(str(getattr(self, spec.name)), secret=spec.metadata["secret"]),
+                "" if spec.default is MISSING else str(spec.default),
+                spec.metadata["help"],
+            )
+            for spec in fields(self)
+        ]
+
+
+def mask(value: str, *, secret: bool) -> str:
+    """A value fit to be shown: a secret keeps at most its last four characters."""
+    if not secret or not value:
+        return value
+    return "••••" + (value[-4:] if len(value) >= 12 else "")
+
+
+def _parse(raw: str, kind: Any) -> Any:
+    if get_origin(kind) is Literal:
+        choices = get_args(kind)
+        if raw not in choices:
+            raise ValueError(f"expected one of {', '.join(choices)}")
+        return raw
+    if kind is bool:
+        if raw.lower() in ("1", "true", "yes", "on"):
+            return True
+        if raw.lower() in ("0", "false", "no", "off"):
+            return False
+        raise ValueError("expected true or false")
+    if kind is int:
+        return _number(int, raw, "a whole number")
+    if kind is float:
+        return _number(float, raw, "a number")
+    return Path(raw) if kind is Path else raw
+
+
+def _number(kind: type, raw: str, expected: str) -> Any:
+    try:
+        return kind(raw)
+    except ValueError:
+        raise ValueError(f"expected {expected}") from None
