@@ -1,0 +1,41 @@
+"""Brings a database to today's schema, once, whoever starts first.
+
+`HEAD` is the newest revision in `versions/` (a test holds the two together): comparing it with the
+database's own mark needs no Alembic, whose import would be a quarter of the hub's start. The
+whole upgrade is one transaction on both databases, so a hub that is killed in the middle leaves
+the old schema, and two hubs starting together wait for each other.
+"""
+
+from sqlalchemy import Connection, Engine, inspect, text
+
+HEAD = "0001"
+_LOCK = 7_472_111  # any number, the same for every hub on a PostgreSQL server
+
+
+def upgrade(engine: Engine) -> None:
+    """Apply every migration that is missing. Runs in a thread; blocks."""
+    with engine.connect() as connection:
+        if current(connection) == HEAD:
+            return
+    with engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+        if current(connection) != HEAD:
+            _run(connection)
+
+
+def current(connection: Connection) -> str | None:
+    """The revision the database is at, or None for an empty one."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _run(connection: Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", "tron.storage:migrations")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,301 @@
+"""Every table of the hub, one schema for SQLite and PostgreSQL.
+
+Times are milliseconds since the epoch (UTC). Every tenant-owned table carries `client_id`; the
+hub's own people live under the tenant `HOUSE`. Structured extras are JSON text written and read
+by their owner. Changes here need a migration; a test compares the two.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+)
+
+HOUSE = "house"
+"""The tenant that owns everything until a client is named."""
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _client() -> Column[str]:
+    return Column("client_id", String(64), nullable=False, index=True)
+
+
+def _row_id() -> Column[int]:
+    # SQLite only counts up by itself in a column that is exactly INTEGER.
+    return Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("key", String(256), primary_key=True),
+    _client(),
+    Column("caller", String(256), nullable=False),  # caller id as in the API
+    Column("channel", String(32), nullable=False),
+    Column("agent", String(64), nullable=False),
+    Column("process_id", String(8), nullable=False),  # the latest process that served it
+    Column("digest", String(64)),  # of the visible turns; finds anonymous callers again
+    Column("summary", Text),  # what was said before `summary_seq`
+    Column("summary_seq", Integer, nullable=False, server_default="0"),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    Column("end_cause", String(32)),
+    Index(None, "client_id", "caller", "agent"),
+    Index(None, "client_id", "digest"),
+    Index(None, "updated_at"),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("session_key", String(256), primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    _client(),
+    Column("role", String(16), nullable=False),  # user, assistant, tool, system
+    Column("content", Text, nullable=False),
+    Column("extra", Text),  # JSON: parts, tool_calls, tool_call_id, interrupted, …
+    Column("superseded", Boolean, nullable=False, server_default=false()),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+history = Table(
+    "history",
+    metadata,
+    _row_id(),
+    _client(),
+    Column("type", String(32), nullable=False),
+    Column("at", BigInteger, nullable=False, index=True),
+    Column("agent", String(64), nullable=False),
+    Column("process_id", String(8), nullable=False),
+    Column("task", Text, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("duration_ms", BigInteger),
+    Column("metrics", Text),
+    Column("error", Text),
+    Column("parent_id", String(8)),
+    Column("parent_agent", String(64)),
+    Column("depth", Integer),
+)
+
+memories = Table(
+    "memories",
+    metadata,
+    _row_id(),
+    _client(),
+    Column("person", String(256), nullable=False),  # caller id; empty: shared by everyone
+    Column("key", String(256), nullable=False),
+    Column("content", Text, nullable=False),
+    Column("author", String(64), nullable=False),  # agent that wrote it, or `api`
+    Column("namespace", String(64), nullable=False, server_default="default"),
+    Column("tags", Text, nullable=False, server_default="[]"),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    UniqueConstraint("client_id", "namespace", "person", "key"),
+)
+
+knowledge = Table(
+    "knowledge",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("id", String(8), nullable=False, unique=True),
+    _client(),
+    Column("type", String(32), nullable=False),
+    Column("domain", String(32), nullable=False),
+    Column("author", String(64), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("tags", Text, nullable=False, server_default="[]"),
+    Column("source", Text, nullable=False, server_default="{}"),
+    Column("created_at", BigInteger, nullable=False, index=True),
+)
+
+contacts = Table(
+    "contacts",
+    metadata,
+    _row_id(),
+    _client(),
+    Column("name", String(200), nullable=False),
+    Column("phone", String(32)),  # E.164; null, never empty, when unknown
+    Column("email", String(200)),
+    Column("company", String(200)),
+    Column("role", String(200)),
+    Column("notes", Text, nullable=False, server_default=""),
+    Column("tags", Text, nullable=False, server_default="[]"),
+    Column("found_by", Text, nullable=False),  # its words as `find` compares them
+    Column("updated_at", BigInteger, nullable=False),
+    UniqueConstraint("client_id", "phone"),
+)
+
+journal = Table(
+    "journal",
+    metadata,
+    _row_id(),
+    _client(),
+    Column("agent", String(64), nullable=False),
+    Column("kind", String(32), nullable=False),  # the activity, or `note`
+    Column("text", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False, index=True),
+    Index(None, "client_id", "agent", "created_at"),
+)
+
+articles = Table(
+    "articles",
+    metadata,
+    _row_id(),
+    _client(),
+    Column("agent", String(64), nullable=False),
+    Column("url", String(1024), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("source", String(200), nullable=False),
+    Column("score", Float, nullable=False),
+    Column("take", Text, nullable=False),
+    Column("read_at", BigInteger, nullable=False),
+    UniqueConstraint("client_id", "agent", "url"),
+)
+
+feeds = Table(  # a cache of public pages: nobody's in particular
+    "feeds",
+    metadata,
+    Column("url", String(1024), primary_key=True),
+    Column("etag", String(256)),
+    Column("modified", String(256)),
+    Column("entries", Text, nullable=False, server_default="[]"),
+    Column("fetched_at", BigInteger, nullable=False),
+    Column("error", Text),
+)
+
+goals = Table(
+    "goals",
+    metadata,
+    _row_id(),
+    _client(),
+    Column("agent", String(64), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("progress", Integer, nullable=False, server_default="0"),  # percent
+    Column("status", String(16), nullable=False, server_default="active"),
+    Column("note", Text, nullable=False, server_default=""),
+    Column("due_at", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Index(None, "client_id", "agent"),
+)
+
+posts = Table(
+    "posts",
+    metadata,
+    _row_id(),
+    _client(),
+    Column("agent", String(64), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("article_url", String(1024)),
+    Column("delivered", Text, nullable=False, server_default="[]"),  # JSON: where else it went
+    Column("created_at", BigInteger, nullable=False, index=True),
+)
+
+life_runs = Table(
+    "life_runs",
+    metadata,
+    _row_id(),
+    _client(),
+    Column("agent", String(64), nullable=False),
+    Column("activity", String(32), nullable=False),
+    Column("slot", String(64), nullable=False),  # local time it was due, or `manual-…`
+    Column("hub", String(32), nullable=False),  # who claimed it
+    Column("status", String(16), nullable=False),  # running, completed, failed, skipped
+    Column("result", Text, nullable=False, server_default=""),
+    Column("started_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),
+    UniqueConstraint("client_id", "agent", "activity", "slot"),
+)
+
+delegations = Table(
+    "delegations",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    _client(),
+    Column("session_key", String(256), nullable=False, index=True),
+    Column("process_id", String(8), nullable=False),
+    Column("from_agent", String(64), nullable=False),
+    Column("agent", String(64), nullable=False),
+    Column("task", Text, nullable=False),
+    Column("status", String(16), nullable=False, index=True),
+    Column("result", Text),
+    Column("reported", Boolean, nullable=False, server_default=false()),
+    Column("hub", String(32), nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("completed_at", BigInteger),
+)
+
+tool_calls = Table(  # the audit: one line a call
+    "tool_calls",
+    metadata,
+    _row_id(),
+    _client(),
+    Column("session_key", String(256), nullable=False, index=True),
+    Column("process_id", String(8), nullable=False),
+    Column("agent", String(64), nullable=False),
+    Column("tool", String(64), nullable=False),
+    Column("call_id", String(64), nullable=False),
+    Column("arguments_sha256", String(64), nullable=False),
+    Column("status", String(16), nullable=False),  # ok, failed, timeout, refused
+    Column("error", Text),
+    Column("duration_ms", Integer, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    _client(),
+    Column("name", String(200), nullable=False),
+    Column("sha256", String(64), nullable=False, unique=True),
+    Column("scopes", String(200), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+)
+
+owner = Table(  # at most one row: who owns this hub
+    "owner",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("password_hash", String(200), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+subdomains = Table(
+    "subdomains",
+    metadata,
+    Column("label", String(63), primary_key=True),
+    _client(),
+    Column("project", String(200), nullable=False),
+    Column("port", Integer, nullable=False, unique=True),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("client_id", "project"),
+)
+
+hubs = Table(  # heartbeats, so that a peer knows which work was left behind
+    "hubs",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("started_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+)
