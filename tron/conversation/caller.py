@@ -1,0 +1,71 @@
+"""Who is calling, from what a request says of itself.
+
+In this order: the carrier's phone header, VAPI's body (`customer.number`, `call.id`), ElevenLabs'
+extra body or `user`, `X-Request-ID` (as `req-…`), and otherwise a name made up for this request.
+A carrier's call id always leads back to the same session. Only the transport says whether any of
+this may be believed: in protected mode the request had to bring a token first.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from tron.conversation.turns import Caller
+
+ID_LIMIT = 200
+
+_PHONE = re.compile(r"\+?[\d\s().-]{5,24}")
+
+
+class Headers(Protocol):
+    """Any header collection that ignores case."""
+
+    def get(self, key: str) -> str | None: ...
+
+
+def identify(headers: Headers, body: Mapping[str, Any], *, now_ns: int) -> Caller:
+    """The caller of one request. `body` is its JSON object, of any shape."""
+    call = _map(body.get("call"))
+    customer = _map(body.get("customer")) or _map(call.get("customer"))
+    extra = _map(body.get("elevenlabs_extra_body"))
+    call_id = (
+        _text(headers.get("X-Vapi-Call-ID"))
+        or _text(call.get("id"))
+        or _text(headers.get("X-Conversation-ID"))
+        or _text(extra.get("conversation_id"))
+        or None
+    )
+    person = (
+        _phone(headers.get("X-Vapi-Caller-Phone"))
+        or _phone(customer.get("number"))
+        or _text(extra.get("user_id"))
+        or _text(extra.get("caller_id"))
+        or _text(headers.get("X-User-ID"))
+        or _text(body.get("user"))
+    )
+    if person:
+        name = _text(customer.get("name")) or None
+        return Caller(id=_phone(person) or person, known=True, call_id=call_id, name=name)
+    if request_id := _text(headers.get("X-Request-ID")):
+        known = request_id if request_id.startswith("req-") else f"req-{request_id}"
+        return Caller(id=known, known=True, call_id=call_id)
+    return Caller(id=f"anonymous-{now_ns}", known=False, call_id=call_id)
+
+
+def _map(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        return ""
+    return "".join(c for c in value if c.isprintable()).strip()[:ID_LIMIT]
+
+
+def _phone(value: Any) -> str:
+    """A telephone number as `+` and digits, or as it came if it is something else."""
+    text = _text(value)
+    if not _PHONE.fullmatch(text):
+        return text
+    digits = re.sub(r"\D", "", text)
+    return f"+{digits}" if text.startswith("+") or len(digits) > 10 else digits

@@ -1,0 +1,109 @@
+"""What the caller sent against what the hub remembers.
+
+Some clients send only their last message and rely on the hub's memory; others send their whole
+conversation each time, or its last part, or a version with an answer cut where the listener
+interrupted. Both memories are honoured and nothing is said twice: this module decides, without
+I/O, what the model reads and what is stored.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+from tron.conversation.turns import Message
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    """The outcome for one turn."""
+
+    context: list[Message]
+    """what the model reads: the conversation so far and the new messages"""
+    keep: int
+    """how many of the stored messages still hold; later ones are superseded"""
+    add: list[Message]
+    """what is to be stored behind them"""
+
+
+def split(messages: list[Message]) -> tuple[list[Message], list[Message]]:
+    """A request's messages as (history, new): new is all that follows the last assistant turn.
+
+    Tool results belong to what is new.
+    """
+    last = max((i for i, m in enumerate(messages) if m.role == "assistant"), default=-1)
+    return messages[: last + 1], messages[last + 1 :]
+
+
+def reconcile(stored: list[Message], history: list[Message], new: list[Message]) -> Reconciled:
+    """Merge the hub's transcript with the history a request brought along."""
+    if not history:
+        # The caller tries again what was never answered: it is there already.
+        if stored[-len(new) :] and _same(stored[-len(new) :], new):
+            return Reconciled(context=list(stored), keep=len(stored), add=[])
+        # A client without memory of its own; stored turns stand.
+        return Reconciled(context=[*stored, *new], keep=len(stored), add=list(new))
+    at, skipped, matched = _align(stored, history)
+    if matched == 0:
+        return Reconciled(context=[*stored, *history, *new], keep=len(stored), add=[*history, *new])
+    before = stored[:at]
+    rest = stored[at + matched :]
+    if skipped + matched < len(history):  # the caller's version differs from here on: it holds
+        return Reconciled(
+            context=[*before, *history, *new],
+            keep=at + matched,
+            add=[*history[skipped + matched :], *new],
+        )
+    if rest and _same(rest[: len(new)], new):  # asked again: the earlier answer is replaced
+        kept = at + matched + len(new)
+        return Reconciled(context=[*before, *history, *new], keep=kept, add=[])
+    return Reconciled(context=[*before, *history, *rest, *new], keep=len(stored), add=list(new))
+
+
+def _align(stored: list[Message], history: list[Message]) -> tuple[int, int, int]:
+    """Where `history` lies on `stored`: (place in stored, messages skipped in history, matched).
+
+    Either the history starts somewhere inside what is stored, or it reaches further back than
+    what is held and the stored part starts somewhere inside it.
+    """
+    best = (0, 0, 0)
+    for at in range(len(stored)):
+        matched = _common(stored[at:], history)
+        if matched >= max(best[2], 1):
+            best = (at, 0, matched)
+    for skipped in range(1, len(history)):
+        matched = _common(stored, history[skipped:])
+        # Only a full fit is evidence: a greeting repeats in every conversation.
+        if matched > best[2] and (matched == len(stored) or skipped + matched == len(history)):
+            best = (0, skipped, matched)
+    return best
+
+
+def _common(a: list[Message], b: list[Message]) -> int:
+    count = 0
+    for one, other in zip(a, b, strict=False):
+        if fingerprint(one) != fingerprint(other):
+            break
+        count += 1
+    return count
+
+
+def _same(a: list[Message], b: list[Message]) -> bool:
+    return len(a) == len(b) and _common(a, b) == len(a)
+
+
+def fingerprint(message: Message) -> tuple[str, str, tuple[str, ...], str]:
+    """What makes two messages the same to a reader; white space around them does not."""
+    calls = tuple(call.id for call in message.tool_calls or ())
+    return message.role, message.content.strip(), calls, message.tool_call_id or ""
+
+
+EMPTY_DIGEST = ""
+
+
+def digest(before: str, messages: list[Message]) -> str:
+    """Continue the digest of a conversation by `messages`; equal talks have equal digests."""
+    for message in messages:
+        state = hashlib.sha256(before.encode())
+        for part in fingerprint(message):
+            state.update(repr(part).encode())
+        before = state.hexdigest()
+    return before
