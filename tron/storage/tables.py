@@ -108,6 +108,7 @@ memories = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     UniqueConstraint("client_id", "namespace", "person", "key"),
+    Index(None, "client_id", "person", "updated_at"),
 )
 
 knowledge = Table(

@@ -34,6 +34,11 @@ class ToolContext(msgspec.Struct, frozen=True, kw_only=True):
     caller: str
     """caller id of the person being talked to, empty if there is none"""
     caller_name: str = ""
+    tools: tuple[str, ...] | None = None
+    """names of the tools this persona has; None: every tool"""
+
+    def may_use(self, name: str) -> bool:
+        return self.tools is None or name in self.tools
 
 
 class Tool(Generic[Args]):

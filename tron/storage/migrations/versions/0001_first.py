@@ -197,6 +197,12 @@ def upgrade() -> None:
         ),
     )
     op.create_index(op.f("ix_memories_client_id"), "memories", ["client_id"], unique=False)
+    op.create_index(
+        op.f("ix_memories_client_id_person_updated_at"),
+        "memories",
+        ["client_id", "person", "updated_at"],
+        unique=False,
+    )
     op.create_table(
         "messages",
         sa.Column("session_key", sa.String(length=256), nullable=False),

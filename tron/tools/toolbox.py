@@ -1,0 +1,144 @@
+"""The toolbox: runs what a model asks for, within limits, and writes down that it did.
+
+Owns the way from a model's tool call to text for the model: checks, the time limit, the size
+limit, and one audit line a call (an event in the log, a row in `tool_calls`; of the arguments
+only their SHA-256). A tool's failure is an answer to the model and never an exception for the
+turn. It does not decide who may use which tool: a turn offers `definitions` and runs what it
+offered.
+
+Callers: the turn (`Thinking`); everything it needs is handed in.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, Insert, insert
+
+from tron.clock import Clock
+from tron.conversation.turns import ToolCall
+from tron.errors import TronError
+from tron.storage.store import Store
+from tron.storage.tables import tool_calls
+from tron.storage.text import storable
+from tron.supervise import Tasks
+from tron.tools.contract import Tool, ToolContext, ToolFailed, ToolRefused
+
+log = structlog.get_logger(__name__)
+
+RESULT_BYTES = 64 * 1024
+AUDIT_DRAIN_S = 10.0
+NAME_LIMIT = 64
+"""characters of a tool's name or a call's id that the audit keeps"""
+
+
+class Toolbox:
+    """See the module."""
+
+    def __init__(self, store: Store, clock: Clock, tools: Iterable[Tool[Any]]) -> None:
+        self._store = store
+        self._clock = clock
+        self._tools = {tool.name: tool for tool in tools}
+        self._definitions = {name: tool.definition for name, tool in self._tools.items()}
+        self._tasks = Tasks("toolbox")
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._tools
+
+    def definitions(self, names: Sequence[str] | None) -> list[dict[str, Any]]:
+        """OpenAI `tools` entries of the tools named, in that order; None: of every tool.
+
+        Names of tools that do not exist are left out. The entries are shared: do not change them.
+        """
+        if names is None:
+            return list(self._definitions.values())
+        return [self._definitions[name] for name in names if name in self._definitions]
+
+    async def run(self, context: ToolContext, call: ToolCall) -> tuple[str, bool]:
+        """Run `call` and return what the model is told, and whether the tool did its work.
+
+        Raises nothing but CancelledError.
+        """
+        context.process.metrics.tool_calls += 1
+        started = self._clock.monotonic()
+        status, error = "failed", "CancelledError"  # what stands if it is cancelled
+        try:
+            text, status, error = await self._outcome(context, call)
+        finally:
+            duration_ms = round((self._clock.monotonic() - started) * 1000)
+            self._audit(context, call, status, error, duration_ms)
+        return _within_limit(text), status == "ok"
+
+    async def _outcome(self, context: ToolContext, call: ToolCall) -> tuple[str, str, str]:
+        """(what the model is told, status, kind of error)"""
+        tool = self._tools.get(call.name)
+        if tool is None or not context.may_use(call.name):
+            return f"There is no tool named {call.name[:NAME_LIMIT]!r}.", "refused", "unknown tool"
+        limit = asyncio.timeout(tool.timeout_s)
+        try:
+            async with limit:
+                return await tool.call(context, call.arguments), "ok", ""
+        except ToolFailed as failed:
+            status = "refused" if isinstance(failed, ToolRefused) else "failed"
+            return str(failed), status, type(failed).__name__
+        except TronError as error:  # its message is made to be shown
+            return error.message, "failed", type(error).__name__
+        except Exception as error:
+            if limit.expired():
+                text = f"{tool.name} took longer than {tool.timeout_s:g} seconds and was stopped."
+                return text, "timeout", "TimeoutError"
+            log.exception("tool.broke", tool=tool.name, call_id=call.id)
+            text = f"{tool.name} failed unexpectedly. The log has it under call {call.id}."
+            return text, "failed", type(error).__name__
+
+    def _audit(
+        self, context: ToolContext, call: ToolCall, status: str, error: str, duration_ms: int
+    ) -> None:
+        process = context.process
+        line = {
+            "process_id": process.id,
+            "agent": process.agent,
+            "tool": storable(call.name)[:NAME_LIMIT],
+            "call_id": storable(call.id)[:NAME_LIMIT],
+            "status": status,
+            "error": error or None,
+            "duration_ms": duration_ms,
+        }
+        log.info("tool.called", client_id=context.client_id, **line)
+        digest = hashlib.sha256(call.arguments.encode(errors="surrogatepass")).hexdigest()
+        row = insert(tool_calls).values(
+            client_id=context.client_id,
+            session_key=context.session,
+            arguments_sha256=digest,
+            at=self._clock.now_ms(),
+            **line,
+        )
+        try:  # the answer does not wait for the row; `close` does
+            self._tasks.start(self._write(row, call.id), "audit")
+        except RuntimeError:
+            log.error("tool.audit_lost", call_id=call.id, error="closed")
+
+    async def _write(self, row: Insert, call_id: str) -> None:
+        def unit(connection: Connection) -> None:
+            connection.execute(row)
+
+        try:
+            await self._store.write(unit)
+        except TronError as error:
+            log.error("tool.audit_lost", call_id=call_id, error=type(error).__name__)
+
+    async def close(self) -> None:
+        """Wait until every audit line is written. No call may be running any more."""
+        await self._tasks.drain(AUDIT_DRAIN_S)
+        await self._tasks.close()
+
+
+def _within_limit(text: str) -> str:
+    raw = text.encode(errors="replace")
+    if len(raw) <= RESULT_BYTES:
+        return text
+    notice = f"\n… (cut: {len(raw)} bytes in all)"
+    kept = raw[: RESULT_BYTES - len(notice.encode())].decode(errors="ignore")
+    return kept + notice
