@@ -1,0 +1,184 @@
+"""From an intent to the tool that serves it, with its arguments.
+
+The one place that knows the hub's tools by name. An intent without a row here is answered in
+words (phrasing.py).
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from tron.brain.offline.intents import Intent, key_of, understand
+from tron.brain.offline.places import zone_of
+from tron.brain.offline.reading import Turn
+from tron.brain.offline.rules import QUESTION
+from tron.brain.offline.words import as_fact, content_words, sentence
+
+Arguments = dict[str, Any]
+
+
+class Action(NamedTuple):
+    """A tool call that would serve the person."""
+
+    tool: str
+    arguments: Arguments
+
+
+_VERBS = {"thinks": "think", "says": "say", "feels": "feel", "wants": "want", "needs": "need"}
+_THIRD_PERSON = re.compile(
+    r"(?:what|how) (?:he|she|they|[\w-]{1,40}) (?P<verb>think|say|feel|want|need)s?\b(?P<rest>.*)$",
+    re.IGNORECASE,
+)
+_PHONE = re.compile(r"\+?[0-9][0-9 ().-]{3,24}[0-9]")
+
+
+def action_for(turn: Turn, intent: Intent) -> Action | None:
+    """The tool call that serves `intent`, offered or not; None if none could."""
+    builder = _BUILDERS.get(intent.name)
+    return builder(turn, intent.slots) if builder else None
+
+
+def _remember(turn: Turn, slots: dict[str, str], *, shared: bool = False) -> Action:
+    key = slots.get("key", "") or understand(slots["text"], turn.known).slots.get("key", "")
+    if shared:
+        return Action("remember", {"fact": slots["text"], "key": key, "shared": True})
+    return Action("remember", {"fact": as_fact(slots["text"]), "key": key})
+
+
+def _remember_to(turn: Turn, slots: dict[str, str]) -> Action:
+    when = f" {slots['when']}" if "when" in slots else ""
+    fact = f"The caller asked to be reminded{when} to {slots['text']}"
+    return Action("remember", {"fact": fact, "key": ""})
+
+
+def _recall(turn: Turn, slots: dict[str, str]) -> Action:
+    return Action("recall", {"query": query_of(slots.get("query", ""))})
+
+
+def query_of(text: str) -> str:
+    """`my dog called` → `dog`; what cannot be shortened stays."""
+    return (key_of(text) or text)[:400]
+
+
+def _forget(turn: Turn, slots: dict[str, str]) -> Action:
+    key = slots["text"]
+    if " " in key:  # a single word may well be a key as recall shows it
+        key = key_of(key) or key
+    return Action("forget", {"key": key[:60]})
+
+
+def follow_up(turn: Turn) -> Action | None:
+    """A second look where the first tool found nothing; None if there is none to take."""
+    call, result = turn.results[-1]
+    if not turn.has("recall"):
+        return None
+    if call.name == "forget" and result.startswith("Nothing") and turn.intent.name == "forget":
+        return Action("recall", {"query": query_of(turn.intent.slots["text"])})
+    if call.name == "who_is_calling" and not re.search(
+        r"\bis called|are called|caller is [A-Z]", result
+    ):
+        return Action("recall", {"query": "name"})
+    return None
+
+
+def _time(turn: Turn, slots: dict[str, str]) -> Action | None:
+    place = slots.get("place", "")
+    zone = zone_of(place) if place else ""
+    return None if zone is None else Action("current_time", {"timezone": zone})
+
+
+def _ask(turn: Turn, slots: dict[str, str]) -> Action | None:
+    if slots["who"] == turn.ask.agent:
+        return None
+    return Action(
+        "ask_persona",
+        {"persona": slots["who"], "question": _question(slots["text"]), "context": ""},
+    )
+
+
+def _question(text: str) -> str:
+    """`what she thinks about the launch` → `What do you think about the launch?`"""
+    found = _THIRD_PERSON.match(text)
+    if found:
+        start = text.split(" ", 1)[0].capitalize()
+        return f"{start} do you {found['verb'].lower()}{found['rest'].rstrip(' .?!')}?"
+    if text.lower().startswith(("thinks ", "says ", "feels ")):  # see what Maya thinks of it
+        verb, _, rest = text.partition(" ")
+        return f"What do you {_VERBS[verb.lower()]} {rest.rstrip(' .?!')}?"
+    if text.lower().startswith(("if ", "whether ")):
+        return f"Can you say whether {text.partition(' ')[2].rstrip(' .?!')}?"
+    if text.lower().startswith("about "):
+        return f"What can you tell me {text.rstrip(' .?!')}?"
+    return sentence(text) if not QUESTION.match(text) else f"{sentence(text).rstrip('.?')}?"
+
+
+def _delegate(turn: Turn, slots: dict[str, str]) -> Action | None:
+    if slots["who"] == turn.ask.agent:
+        return None
+    return Action("delegate_task", {"persona": slots["who"], "task": slots["text"], "context": ""})
+
+
+def _message(turn: Turn, slots: dict[str, str]) -> Action:
+    return Action("take_message", {"to": slots["who"], "message": slots["text"]})
+
+
+def _share(turn: Turn, slots: dict[str, str]) -> Action:
+    text = slots["text"]
+    return Action(
+        "share_knowledge",
+        {
+            "type": "insight",
+            "title": text if len(text) <= 80 else text[:79].rstrip() + "…",
+            "content": text,
+            "domain": "general",
+            "tags": content_words(text[:200])[:3],
+        },
+    )
+
+
+def _journal(turn: Turn, slots: dict[str, str]) -> Action:
+    when = slots.get("when", "").lower()
+    days = 7 if "week" in when or "lately" in when else 2 if "yesterday" in when else 1
+    who = slots.get("who", "").lower()
+    persona = who if who in turn.known.names.values() and who != turn.ask.agent else ""
+    return Action("read_journal", {"days": days, "persona": persona})
+
+
+def _save_contact(turn: Turn, slots: dict[str, str]) -> Action | None:
+    phone = _PHONE.search(slots["text"][:200])
+    if phone is None:
+        return None
+    words = slots["text"][: phone.start()].replace(",", " ").split()
+    name = [w for w in words if w.lower().strip(":") not in {"number", "phone", "is", "with", "at"}]
+    if not name:
+        return None
+    return Action("save_contact", {"name": " ".join(name).strip(" :"), "phone": phone.group()})
+
+
+_BUILDERS: dict[str, Callable[[Turn, dict[str, str]], Action | None]] = {
+    "remember": _remember,
+    "told": _remember,
+    "told_name": _remember,
+    "remember_to": _remember_to,
+    "remember_shared": lambda turn, s: _remember(turn, s, shared=True),
+    "recall": _recall,
+    "recall_all": lambda turn, s: Action("recall", {"query": "what do you know about me"}),
+    "forget": _forget,
+    "caller": lambda turn, s: Action("who_is_calling", {}),
+    "contact": lambda turn, s: Action("find_contact", {"query": s["query"]}),
+    "contact_save": _save_contact,
+    "time": _time,
+    "ask": _ask,
+    "delegate": _delegate,
+    "message": _message,
+    "share": _share,
+    "news": lambda turn, s: Action("knowledge_feed", {}),
+    "knowledge": lambda turn, s: Action("query_knowledge", {"query": s["query"]}),
+    "journal_read": _journal,
+    "journal_write": lambda turn, s: Action("write_journal", {"text": sentence(s["text"])}),
+    "status": lambda turn, s: Action("list_processes", {}),
+    "inspect": lambda turn, s: Action("inspect_process", {"id": s["id"]}),
+    "web": lambda turn, s: Action("web_search", {"query": s["query"][:400]}),
+    "transfer": lambda turn, s: Action("transfer_call", {"to": s["who"]}),
+    "goodbye": lambda turn, s: Action("end_call", {}),
+}

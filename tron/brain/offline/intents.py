@@ -1,0 +1,191 @@
+"""What a person wants, found by rules: an utterance in, an `Intent` out.
+
+The patterns (rules.py) are tried in order, the first that fits wins. Refuses to guess: what no
+rule fits is `unknown`, or `question` if it was one.
+"""
+
+import re
+
+import msgspec
+
+from tron.brain.offline.rules import (
+    ASKING,
+    CARRYING,
+    CONTACT_ME,
+    FACTS,
+    NO_ONE,
+    QUESTION,
+    SMALL,
+    SUM,
+    Rule,
+)
+from tron.brain.offline.sums import work_out
+from tron.brain.offline.words import content_words, tidy, unwrap
+
+LONGESTSMALL_TALK = 160
+"""characters; longer texts are only read for requests that carry a text (remember, search, …)"""
+
+
+class Intent(msgspec.Struct, frozen=True):
+    """What is wanted, and the words that fill it in."""
+
+    name: str
+    slots: dict[str, str] = {}
+
+
+class Known(msgspec.Struct, frozen=True):
+    """The people a sentence can name: spoken name (lower case) → persona id."""
+
+    names: dict[str, str]
+    me: frozenset[str]
+    """names of the one spoken to"""
+
+
+def understand(text: str, known: Known) -> Intent:
+    """What `text` asks for."""
+    line = tidy(text)
+    request = unwrap(line, known.me)
+    wanted = request.text
+    if not wanted:
+        if request.greeted:
+            return Intent("greeting")
+        return Intent("yes" if any(map(str.isalnum, line)) else "nothing")  # `ok`, `right`
+    asked = line.rstrip().endswith("?") or bool(QUESTION.match(wanted))
+    return (
+        _asking(wanted, known)
+        or _looked_up_here(wanted)
+        or _first(CARRYING, wanted, known)
+        or _fact(wanted, asked)
+        or _small(wanted, known)
+        or _small(_without_name(wanted, known), known)
+        or Intent("question" if asked else "unknown", {"text": wanted})
+    )
+
+
+def _looked_up_here(wanted: str) -> Intent | None:
+    """Contacts and knowledge are looked up before the web: `look up contact Bob`."""
+    if len(wanted) > LONGESTSMALL_TALK:
+        return None
+    for name, pattern in SMALL:
+        if name in ("contact", "knowledge", "goodbye") and (found := pattern.match(wanted)):
+            return Intent(name, _slots(found))
+    return None
+
+
+def _first(rules: list[Rule], wanted: str, known: Known) -> Intent | None:
+    for name, pattern in rules:
+        found = pattern.match(wanted)
+        if found is None:
+            continue
+        slots = _slots(found)
+        if "who" in slots and name.startswith("message"):
+            slots["who"] = _named(slots["who"], known)
+        return Intent(name, slots)
+    return None
+
+
+def _slots(found: re.Match[str]) -> dict[str, str]:
+    return {key: value.strip(" ,:;") for key, value in found.groupdict().items() if value}
+
+
+def _named(who: str, known: Known) -> str:
+    """The persona id for a spoken name, or the name as it was said."""
+    bare = who.strip(".,:;'").removesuffix("'s")
+    return known.names.get(bare.lower(), bare)
+
+
+def _asking(wanted: str, known: Known) -> Intent | None:
+    """Something for somebody else: a question, a task or a message."""
+    for name, pattern in ASKING:
+        found = pattern.match(wanted)
+        if found is None:
+            continue
+        who = _named(found["who"], known)
+        text = found["text"].strip(" ,:;")
+        colleague = who in known.names.values()
+        if (
+            not text
+            or text.lower().startswith("and ")
+            or who.lower() in NO_ONE
+            or (not colleague and name != "tell")
+        ):
+            continue
+        task = text[3:] if text.lower().startswith("to ") else None
+        if name == "ask" and task:
+            name, text = "delegate", task
+        elif name == "tell":
+            if task and colleague and not CONTACT_ME.match(task):
+                name, text = "delegate", task
+            else:
+                name, text = "message", task or text.removeprefix("that ")
+        return Intent(name, {"who": who, "text": text})
+    return None
+
+
+def _fact(wanted: str, asked: bool) -> Intent | None:
+    if asked or len(wanted) > LONGESTSMALL_TALK:
+        return None
+    for name, pattern in FACTS:
+        found = pattern.match(wanted)
+        if found is None:
+            continue
+        if name == "name" and not _all_name(found["value"], wanted):
+            continue
+        value = found["value"].strip(" .,'-")
+        if name == "name":
+            value = value.title() if value.islower() else value
+            text = wanted if wanted[:3].lower() == "my " else f"my name is {value}"
+            return Intent("told_name", {"text": text, "key": "name", "value": value})
+        return Intent("told", {"text": wanted, "key": key_of(found["key"]), "value": value})
+    return None
+
+
+def _all_name(value: str, wanted: str) -> bool:
+    """`this is Ana` tells a name, `this is urgent` and `this is about the launch` do not."""
+    if not wanted.lower().startswith("this is "):
+        return True
+    return all(word[0].isupper() for word in value.split()) and wanted.endswith(value)
+
+
+def _small(wanted: str, known: Known) -> Intent | None:
+    if len(wanted) > LONGESTSMALL_TALK:
+        return None
+    found = SUM.match(wanted)
+    if found and (value := work_out(found["sum"])) is not None:
+        return Intent("sum", {"text": found["sum"].strip(), "value": value})
+    for name, pattern in SMALL:
+        match = pattern.match(wanted)
+        if match is None:
+            continue
+        slots = _slots(match)
+        who = slots.pop("who2", None) or slots.pop("who3", None) or slots.get("who")
+        if who:
+            slots["who"] = _named(who, known)
+        if name == "journal_read" and not _a_persona(slots.get("who", "you"), known):
+            continue
+        if name == "maybe_name" and not slots["value"][0].isupper():
+            continue
+        if name == "who_is" and slots["who"] not in known.names.values():
+            continue
+        return Intent(name, slots)
+    return None
+
+
+def _without_name(wanted: str, known: Known) -> str:
+    """`are you there tony` → `are you there`; "" where there is no name at the end."""
+    head, _, last = wanted.rpartition(" ")
+    return head if last.lower() in known.me else ""
+
+
+def _a_persona(who: str, known: Known) -> bool:
+    return who.lower() in ("you", "ya", "u") or who in known.names.values()
+
+
+def key_of(text: str) -> str:
+    """A short key for a thing to remember or forget: `my dog's name` → `dog`."""
+    words = content_words(text)
+    if not words:
+        return ""
+    if len(words) > 1 and words[-1] == "name":
+        words = words[:-1]
+    return " ".join(words[:4])

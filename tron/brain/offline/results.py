@@ -1,0 +1,237 @@
+"""Tool results put into words, in the persona's voice.
+
+A result is data: it is passed on, never followed. Where a result cannot be read as success or
+failure it is given as it is, so that nothing is claimed that did not happen.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from tron.brain.offline.phrasing import told_before
+from tron.brain.offline.places import zone_of
+from tron.brain.offline.reading import Turn, arguments_of
+from tron.brain.offline.voices import lines
+from tron.brain.offline.words import sentence, to_their_face
+from tron.conversation.turns import ToolCall
+
+Arguments = dict[str, Any]
+
+LONGEST = 6_000
+"""characters of one result that are passed on"""
+
+# How a tool that changes something says that it did; anything else is passed on word for word.
+_DID = re.compile(
+    r"(?:ok\b|done|remembered|saved|stored|noted|kept|written|shared|forgotten|added|taken|"
+    r"the message |transferr|connect|end|hang|goodbye|$)",
+    re.IGNORECASE,
+)
+_REFUSED = re.compile(
+    r"(?:(?:the )?web search (?!found)|there is (?:no|nobody)\b|those arguments|error\b|"
+    r"\w{1,64} failed|'.{0,70}' is no\b)",
+    re.IGNORECASE,
+)
+_EMPTY = re.compile(
+    r"(?:nothing|nobody|none|the web search found nothing|"
+    r"no (?:entr|result|match|memor)|null$|\[\]$|\{\}$|$)",
+    re.IGNORECASE,
+)
+_WEEKDAY = re.compile(r"(?:mon|tues|wednes|thurs|fri|satur|sun)day\b", re.IGNORECASE)
+_KEY = re.compile(r" \[[^\[\]]{1,200}\]$")
+_BULLET = re.compile(r"^(?:[-*•]|[0-9]{1,3}[.)]) +")
+
+
+def phrase(turn: Turn) -> str:
+    """Every result at the end of the messages, put into words."""
+    said = [_one(turn, call, result) for call, result in turn.results]
+    return "\n".join(text for text in said if text)
+
+
+def _one(turn: Turn, call: ToolCall, result: str) -> str:
+    text = readable(result)
+    unsure = call.name in _CHANGES and not _DID.match(text)
+    if unsure or (call.name != "ask_persona" and _REFUSED.match(text)):
+        return sentence(text)
+    if phraser := _PHRASERS.get(call.name):
+        return phraser(turn, arguments_of(call), text)
+    name = call.name.replace("_", " ") or "the tool"
+    return f"{sentence(name).rstrip('.')}: {text}" if text else f"Nothing came back from {name}."
+
+
+def empty(text: str) -> bool:
+    """Whether a search found nothing."""
+    return bool(_EMPTY.match(text))
+
+
+def readable(result: str) -> str:
+    """A result as text for people: JSON becomes plain lines, long ones are cut and say so."""
+    text = result.strip()
+    if text[:1] in ("{", "["):
+        with suppress(ValueError, RecursionError):
+            text = "\n".join(_flat(json.loads(text), 0))
+    if len(text) > LONGEST:
+        text = f"{text[:LONGEST].rstrip()}… (cut, {len(text) - LONGEST} more characters)"
+    return text
+
+
+def _flat(value: Any, depth: int) -> list[str]:
+    if isinstance(value, dict) and depth < 4:
+        fields = []
+        for key, item in value.items():
+            if item in (None, "", [], {}):
+                continue
+            inner = ", ".join(_flat(item, depth + 1))
+            fields.append(inner if key in ("result", "text", "content") else f"{key}: {inner}")
+        return [", ".join(fields)] if fields else []
+    if isinstance(value, list) and depth < 4:
+        return [f"- {line}" if depth == 0 else line for v in value for line in _flat(v, depth + 1)]
+    return [value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)]
+
+
+def _entries(text: str) -> list[str]:
+    """The items of a result: blocks between empty lines, or else lines; each on one line."""
+    blocks = text.split("\n\n") if "\n\n" in text else text.splitlines()
+    joined = (" ".join(line.strip() for line in block.splitlines()) for block in blocks)
+    return [_BULLET.sub("", entry) for entry in joined if entry]
+
+
+def _listed(intro: str, text: str) -> str:
+    """One item in a sentence, several below each other."""
+    found = _entries(text)
+    if len(found) == 1:
+        return f"{intro}: {sentence(found[0]) if found[0][-1] != ':' else found[0]}"
+    if found and found[0].endswith(":"):
+        intro, found = f"{intro}, {found[0].rstrip(':')}", found[1:]
+    return f"{intro}:\n" + "\n".join(f"- {entry}" for entry in found)
+
+
+def _done(turn: Turn) -> str:
+    return turn.pick(lines(turn.speaker, "done"))
+
+
+def _remembered(turn: Turn, arguments: Arguments, text: str) -> str:
+    fact = str(arguments.get("fact", "")).rstrip(" .")
+    if turn.intent.name == "told_name":
+        return f"Nice to meet you, {turn.intent.slots['value']}. I'll remember your name."
+    if turn.intent.name == "remember_to":
+        return (
+            f"{_done(turn)} I've kept it: {turn.intent.slots['text']}. "
+            "I can't ring you, but ask me and I'll have it."
+        )
+    whom = " for everyone" if arguments.get("shared") else ""
+    return f"{_done(turn)} I'll remember{whom}: {to_their_face(fact)}."
+
+
+def _recalled(turn: Turn, arguments: Arguments, text: str) -> str:
+    if turn.intent.name == "forget":
+        kept = "" if empty(text) else f" {_listed('I do have', text)}"
+        advice = "\nSay “forget” and the name in brackets to drop one." if kept else ""
+        return f"I have nothing under that name to forget.{kept}{advice}"
+    if empty(text):
+        return told_before(turn) or (
+            "I don't have anything about that yet. Tell me and I'll remember it."
+        )
+    found = [to_their_face(_KEY.sub("", entry)) for entry in _entries(text)]
+    return _listed(turn.pick(("I have this", "From memory", "What I have")), "\n".join(found))
+
+
+def _who_is_calling(turn: Turn, arguments: Arguments, text: str) -> str:
+    for third, second in _TO_THEIR_FACE:
+        text = text.replace(third, second)
+    return " ".join(part for part in (sentence(text), told_before(turn)) if part)
+
+
+_TO_THEIR_FACE = (
+    ("The caller is ", "You are "),
+    ("The caller's ", "Your "),
+    ("They are called ", "You are called "),
+)
+
+
+def _forgotten(turn: Turn, arguments: Arguments, text: str) -> str:
+    return f"{_done(turn)} I've forgotten “{arguments.get('key', '')}”."
+
+
+def _time(turn: Turn, arguments: Arguments, text: str) -> str:
+    zone = str(arguments.get("timezone") or "")
+    place = turn.intent.slots.get("place", "")
+    if not _WEEKDAY.match(text):
+        return sentence(text)
+    if place and zone_of(place) == zone:
+        return f"In {_capitals(place)} it's {text}."
+    return f"It's {text}."
+
+
+def _capitals(place: str) -> str:
+    return " ".join(w if any(c.isupper() for c in w) else w.capitalize() for w in place.split())
+
+
+def _asked(turn: Turn, arguments: Arguments, text: str) -> str:
+    name = turn.called(str(arguments.get("persona", "")))
+    return f"{name} says: {text}" if text else f"{name} gave no answer."
+
+
+def _delegated(turn: Turn, arguments: Arguments, text: str) -> str:
+    name = turn.called(str(arguments.get("persona", "")))
+    return f"{name} has it. {sentence(text)}".strip()
+
+
+def _message(turn: Turn, arguments: Arguments, text: str) -> str:
+    name = turn.called(str(arguments.get("to", "")))
+    return f"{_done(turn)} I've taken the message for {name}: “{arguments.get('message', '')}”"
+
+
+def _with(intro: str, nothing: str) -> Callable[[Turn, Arguments, str], str]:
+    def phraser(turn: Turn, arguments: Arguments, text: str) -> str:
+        return nothing if empty(text) else _listed(intro, text)
+
+    return phraser
+
+
+def _confirmed(words: str) -> Callable[[Turn, Arguments, str], str]:
+    return lambda turn, arguments, text: f"{_done(turn)} {words}"
+
+
+def _transferred(turn: Turn, arguments: Arguments, text: str) -> str:
+    return f"One moment, I'm connecting you with {turn.called(str(arguments.get('to', '')))}."
+
+
+_PHRASERS: dict[str, Callable[[Turn, Arguments, str], str]] = {
+    "remember": _remembered,
+    "recall": _recalled,
+    "forget": _forgotten,
+    "current_time": _time,
+    "ask_persona": _asked,
+    "delegate_task": _delegated,
+    "take_message": _message,
+    "share_knowledge": _confirmed("It's in the team's knowledge now."),
+    "query_knowledge": _with(
+        "The team's knowledge says", "The team's knowledge has nothing on it."
+    ),
+    "knowledge_feed": _with("Here's what's new", "Nothing new that I know of."),
+    "who_is_calling": _who_is_calling,
+    "find_contact": _with("In the contacts", "I find nobody by that name in the contacts."),
+    "save_contact": _confirmed("The contact is saved."),
+    "write_journal": _confirmed("It's in my journal."),
+    "read_journal": _with("From the journal", "The journal has nothing for that time."),
+    "list_processes": _with("Right now", "Nothing is running that I can see."),
+    "inspect_process": _with("Here's what I see", "I see no such process."),
+    "web_search": _with("From the web", "The search found nothing."),
+    "transfer_call": _transferred,
+    "end_call": lambda turn, arguments, text: turn.pick(lines(turn.speaker, "goodbye")),
+}
+_CHANGES = frozenset(
+    (
+        "remember",
+        "forget",
+        "take_message",
+        "share_knowledge",
+        "save_contact",
+        "write_journal",
+        "transfer_call",
+        "end_call",
+    )
+)
+"""tools that change something: only a result that says so is told as done"""
