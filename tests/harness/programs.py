@@ -1,0 +1,16 @@
+"""Programs that tests drive and pip can't bring."""
+
+import shutil
+
+import pytest
+
+
+def program(*names: str) -> str:
+    """Path of the first of `names` that is installed; without any, the test is skipped, saying so.
+
+    `make test` installs them where it may (`make system`).
+    """
+    for name in names:
+        if path := shutil.which(name):
+            return path
+    pytest.skip(f"{' or '.join(names)} is not installed: run `make system` as root")
