@@ -134,6 +134,7 @@ class Door:
                     session=session.key,
                     caller=session.caller,
                     caller_name=turn.caller.name or "",
+                    tools=persona.tools,
                 ),
                 params=turn.params,
                 caller_tools=turn.tools,
@@ -259,8 +260,10 @@ class Door:
         newest: int,
     ) -> list[Message]:
         """All that the model reads: system prompt and as much of the talk as fits."""
+        # Nothing can be remembered of somebody whose name was made up a moment ago.
+        stranger = not turn.caller.known and len(conversation) == newest
         briefing = await self._briefing.brief(
-            turn.client_id, agent=persona.id, person=session.caller
+            turn.client_id, agent=persona.id, person="" if stranger else session.caller
         )
         if news := await self._delegations.report(turn.client_id, session.key):
             briefing = f"{briefing}\n\n{news}".strip()

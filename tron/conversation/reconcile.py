@@ -8,6 +8,7 @@ I/O, what the model reads and what is stored.
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 from tron.conversation.turns import Message
 
@@ -35,12 +36,9 @@ def split(messages: list[Message]) -> tuple[list[Message], list[Message]]:
 
 def reconcile(stored: list[Message], history: list[Message], new: list[Message]) -> Reconciled:
     """Merge the hub's transcript with the history a request brought along."""
-    if not history:
-        # The caller tries again what was never answered: it is there already.
-        if stored[-len(new) :] and _same(stored[-len(new) :], new):
-            return Reconciled(context=list(stored), keep=len(stored), add=[])
-        # A client without memory of its own; stored turns stand.
-        return Reconciled(context=[*stored, *new], keep=len(stored), add=list(new))
+    if not history:  # a client without memory of its own; stored turns stand
+        fresh = _unsaid(stored, new)
+        return Reconciled(context=[*stored, *fresh], keep=len(stored), add=fresh)
     at, skipped, matched = _align(stored, history)
     if matched == 0:
         return Reconciled(context=[*stored, *history, *new], keep=len(stored), add=[*history, *new])
@@ -52,10 +50,19 @@ def reconcile(stored: list[Message], history: list[Message], new: list[Message])
             keep=at + matched,
             add=[*history[skipped + matched :], *new],
         )
-    if rest and _same(rest[: len(new)], new):  # asked again: the earlier answer is replaced
-        kept = at + matched + len(new)
-        return Reconciled(context=[*before, *history, *new], keep=kept, add=[])
-    return Reconciled(context=[*before, *history, *rest, *new], keep=len(stored), add=list(new))
+    if again := _common(rest, new):  # asked again: what came of it then is replaced
+        kept = at + matched + again
+        return Reconciled(context=[*before, *history, *new], keep=kept, add=new[again:])
+    fresh = _unsaid(rest, new)
+    return Reconciled(context=[*before, *history, *rest, *fresh], keep=len(stored), add=fresh)
+
+
+def _unsaid(stored: list[Message], new: list[Message]) -> list[Message]:
+    """`new` without what `stored` ends with: that was never answered and is only sent again."""
+    for length in range(min(len(stored), len(new)), 0, -1):
+        if _common(stored[-length:], new) == length:
+            return new[length:]
+    return list(new)
 
 
 def _align(stored: list[Message], history: list[Message]) -> tuple[int, int, int]:
@@ -71,8 +78,10 @@ def _align(stored: list[Message], history: list[Message]) -> tuple[int, int, int
             best = (at, 0, matched)
     for skipped in range(1, len(history)):
         matched = _common(stored, history[skipped:])
-        # Only a full fit is evidence: a greeting repeats in every conversation.
-        if matched > best[2] and (matched == len(stored) or skipped + matched == len(history)):
+        # A greeting repeats in every conversation: only a full fit is evidence, or one that
+        # differs in its last message, an answer that was cut.
+        full = min(len(stored), len(history) - skipped)
+        if matched > best[2] and (matched == full or 1 < matched == full - 1):
             best = (0, skipped, matched)
     return best
 
@@ -86,14 +95,11 @@ def _common(a: list[Message], b: list[Message]) -> int:
     return count
 
 
-def _same(a: list[Message], b: list[Message]) -> bool:
-    return len(a) == len(b) and _common(a, b) == len(a)
-
-
-def fingerprint(message: Message) -> tuple[str, str, tuple[str, ...], str]:
+def fingerprint(message: Message) -> tuple[Any, ...]:
     """What makes two messages the same to a reader; white space around them does not."""
+    content = message.content.replace("\0", "").strip()  # the store keeps no NUL
     calls = tuple(call.id for call in message.tool_calls or ())
-    return message.role, message.content.strip(), calls, message.tool_call_id or ""
+    return message.role, content, message.parts, calls, message.tool_call_id or ""
 
 
 EMPTY_DIGEST = ""

@@ -20,19 +20,8 @@ def window(messages: list[Message], *, budget_tokens: int, newest: int) -> list[
         if left < 0 and len(messages) - start >= newest:
             break
         start -= 1
-    while start < len(messages) - 1 and messages[start].role == "tool":
-        start = _past_tools(messages, start)
+    while start < len(messages) - newest and messages[start].role == "tool":
+        start += 1  # the call it answers fell out
+    while 0 < start < len(messages) and messages[start].role == "tool":
+        start -= 1  # a new result needs the call it answers, whatever that costs
     return messages[start:]
-
-
-def _past_tools(messages: list[Message], start: int) -> int:
-    """Skip results whose call fell out, unless nothing else would be left."""
-    end = start
-    while end < len(messages) and messages[end].role == "tool":
-        end += 1
-    if end < len(messages):
-        return end
-    # Only results are left: keep the call they answer, whatever it costs.
-    while start > 0 and messages[start].role == "tool":
-        start -= 1
-    return start if messages[start].role != "tool" else len(messages) - 1

@@ -1,0 +1,293 @@
+"""Where everything is wired: the parts of a hub, its web application, and the server.
+
+`open_hub` makes the parts (the command line uses it without a server), `create_app` puts routes
+in front of them, `serve` runs both until the process is told to stop and then drains: no new
+turns, running answers finish within `TRON_DRAIN_S`.
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import structlog
+from hypercorn.asyncio import serve as hypercorn_serve
+from hypercorn.config import Config
+from quart import Quart
+from quart_schema import Info, QuartSchema
+
+import tron
+from tron.agents.registry import Registry
+from tron.brain.brain import Brain, providers_of
+from tron.brain.offline import OfflineBrain
+from tron.clock import SystemClock
+from tron.conversation.delegation import Delegations
+from tron.conversation.door import Door, Reply
+from tron.conversation.sessions import Sessions
+from tron.conversation.summary import Summaries
+from tron.conversation.thinking import Thinking
+from tron.conversation.turns import TurnInput
+from tron.errors import TronError
+from tron.events import Bus
+from tron.hub import Hub
+from tron.integrations import Integration, attach_all
+from tron.life.journal import Journal
+from tron.life.life import Life
+from tron.memory.briefing import Briefing
+from tron.memory.contacts import Contacts
+from tron.memory.knowledge import Knowledge
+from tron.memory.memory import Memory
+from tron.metrics import Metrics
+from tron.orchestrator.history import History
+from tron.orchestrator.orchestrator import Orchestrator
+from tron.settings import Settings, SettingsError
+from tron.storage.store import Store
+from tron.subdomains import Subdomains
+from tron.supervise import Tasks
+from tron.tools.standard import standard_tools
+from tron.tools.toolbox import Toolbox
+from tron.web import auth, errors, internal, life, openai, page, security, sessions, status
+from tron.web import subdomains as subdomain_proxy
+from tron.web.security import Security, check_bind
+
+log = structlog.get_logger(__name__)
+
+SWEEP_S = 30.0
+
+
+@asynccontextmanager
+async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
+    """The parts of a hub, ready but with no schedule or server running; closed at the end.
+
+    Raises SettingsError or StorageUnavailable.
+    """
+    clock, bus, hub_id = SystemClock(), Bus(), secrets.token_hex(8)
+    agents = Registry(settings.personas, clock)
+    agents.refresh()
+    offline = OfflineBrain(
+        agents.get,
+        lambda: [persona.id for persona in agents.personas],
+        model_configured=bool(settings.openai_api_key or settings.openai_base_url),
+    )
+    brain = Brain(providers_of(settings, offline), settings=settings, clock=clock, bus=bus)
+    async with AsyncExitStack() as closing:
+        closing.push_async_callback(brain.close)
+        store = await Store.open(settings.storage_url)
+        closing.push_async_callback(store.close)
+        guard = Security(settings, store, clock)
+        await guard.load()
+        metrics = Metrics(bus)
+        history = History(store, clock, bus, keep_days=settings.history_days)
+        closing.push_async_callback(history.close)
+        history.start()
+        orchestrator = Orchestrator(settings, clock, bus)
+        memory, contacts = Memory(store, clock), Contacts(store, clock)
+        knowledge, journal = Knowledge(store, clock), Journal(store, clock)
+
+        async def ask(turn: TurnInput) -> Reply:  # the door is made further down
+            return await door.ask(turn)
+
+        delegations = Delegations(store=store, clock=clock, agents=agents, hub_id=hub_id, ask=ask)
+        toolbox = Toolbox(
+            store,
+            clock,
+            [
+                *standard_tools(
+                    memory=memory,
+                    knowledge=knowledge,
+                    contacts=contacts,
+                    journal=journal,
+                    agents=agents,
+                    orchestrator=orchestrator,
+                    clock=clock,
+                    web_search_url=settings.web_search_url,
+                    web_search_key=settings.web_search_api_key,
+                ),
+                *delegations.tools(),
+            ],
+        )
+        closing.push_async_callback(toolbox.close)
+        thinking = Thinking(
+            brain=brain,
+            toolbox=toolbox,
+            clock=clock,
+            metrics=metrics,
+            tool_rounds=settings.tool_rounds,
+        )
+        closing.push_async_callback(thinking.close)
+        conversations = Sessions(
+            store=store, clock=clock, bus=bus, expire_s=settings.session_expire_s
+        )
+        closing.push_async_callback(conversations.close)
+        closing.push_async_callback(orchestrator.close)
+        door = Door(
+            settings=settings,
+            clock=clock,
+            bus=bus,
+            agents=agents,
+            orchestrator=orchestrator,
+            sessions=conversations,
+            thinking=thinking,
+            briefing=Briefing(memory, contacts, knowledge, journal, clock),
+            summaries=Summaries(
+                context_tokens=settings.context_tokens,
+                agents=agents,
+                orchestrator=orchestrator,
+                sessions=conversations,
+                thinking=thinking,
+            ),
+            delegations=delegations,
+        )
+        closing.push_async_callback(door.close)
+        closing.push_async_callback(delegations.close)
+        living = Life(
+            settings,
+            clock,
+            bus,
+            store,
+            agents,
+            orchestrator,
+            thinking,
+            journal,
+            knowledge,
+            hub_id,
+        )
+        closing.push_async_callback(living.close)
+        tasks = Tasks("hub")
+        closing.push_async_callback(tasks.close)
+        yield Hub(
+            settings=settings,
+            clock=clock,
+            bus=bus,
+            tasks=tasks,
+            store=store,
+            security=guard,
+            agents=agents,
+            orchestrator=orchestrator,
+            history=history,
+            metrics=metrics,
+            brain=brain,
+            memory=memory,
+            contacts=contacts,
+            knowledge=knowledge,
+            journal=journal,
+            toolbox=toolbox,
+            thinking=thinking,
+            sessions=conversations,
+            delegations=delegations,
+            door=door,
+            life=living,
+            subdomains=Subdomains(settings, store, clock),
+            started_at=clock.now_ms(),
+        )
+
+
+def create_app(hub: Hub, integrations: Sequence[Integration] = ()) -> Quart:
+    """The web application of a hub."""
+    app = Quart("tron", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = hub.settings.max_body_bytes
+    QuartSchema(
+        app,
+        info=Info("Tron", tron.__version__),
+        swagger_ui_path=None,
+        redoc_ui_path=None,
+        scalar_ui_path=None,
+    )
+    errors.install(app)
+    security.guard(app, hub.security)
+    for group in (openai, sessions, status, life, internal, auth, page):
+        app.register_blueprint(group.routes(hub))
+    for integration in integrations:
+        app.register_blueprint(integration.blueprint())
+    return app
+
+
+async def serve(settings: Settings) -> None:
+    """Run a hub until SIGTERM or SIGINT. Raises SettingsError, StorageUnavailable."""
+    async with open_hub(settings) as hub:
+        check_bind(settings, hub.security.has_owner)
+        with _listen(settings) as listener:  # before anything runs by itself
+            integrations = attach_all(hub)
+            app = create_app(hub, integrations)
+            proxy = subdomain_proxy.install(app, hub.subdomains)
+            await _start(hub)
+            for integration in integrations:
+                await integration.start()
+            log.info(
+                "hub.started",
+                url=f"http://{settings.host}:{listener.getsockname()[1]}",
+                version=tron.__version__,
+                brain=[guarded.provider.name for guarded in hub.brain.providers],
+                personas=[persona.name for persona in hub.agents.personas],
+            )
+            try:
+                await hypercorn_serve(
+                    app, _server(settings, listener), shutdown_trigger=_told_to_stop(hub)
+                )
+            finally:
+                for integration in integrations:
+                    await integration.close()
+                if proxy is not None:
+                    await proxy.close()
+    log.info("hub.stopped")
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """The listening socket. Raises SettingsError if the address can't be had."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=1024)
+    except OSError as error:
+        raise SettingsError(
+            f"TRON_PORT={settings.port}: can't listen on {settings.host} ({error.strerror})"
+        ) from error
+
+
+def _told_to_stop(hub: Hub) -> Callable[[], Awaitable[None]]:
+    """Waits for SIGTERM or SIGINT, then lets no new turn in."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+    async def until_told() -> None:
+        await stop.wait()
+        log.info("hub.draining", seconds=hub.settings.drain_s)
+        hub.door.shut()
+
+    return until_told
+
+
+async def _start(hub: Hub) -> None:
+    """Everything that runs by itself while the hub serves."""
+    await hub.delegations.start()
+    hub.tasks.start(hub.agents.watch(), "personas")
+    hub.tasks.start(_sweep(hub), "sweep")
+    await hub.life.start()
+
+
+async def _sweep(hub: Hub) -> None:
+    """End what is over: sessions nobody came back to, work left behind by dead hubs."""
+    while True:
+        try:
+            await hub.sessions.expire()
+            await hub.delegations.adopt()
+            await hub.knowledge.prune()
+        except TronError as error:  # the store is away; there will be another round
+            log.warning("sweep.failed", error=error.type)
+        await asyncio.sleep(SWEEP_S)
+
+
+def _server(settings: Settings, listener: socket.socket) -> Config:
+    config = Config()
+    config.bind = [f"fd://{os.dup(listener.fileno())}"]  # Hypercorn closes what it is given
+    config.graceful_timeout = settings.drain_s
+    config.keep_alive_timeout = 75
+    config.websocket_ping_interval = 20
+    config.include_server_header = False
+    config.errorlog = logging.getLogger("hypercorn.error")
+    config.accesslog = None
+    return config
