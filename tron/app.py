@@ -124,6 +124,8 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
         )
         closing.push_async_callback(conversations.close)
         closing.push_async_callback(orchestrator.close)
+        briefing = Briefing(memory, contacts, knowledge, journal, clock)
+        closing.push_async_callback(briefing.close)
         door = Door(
             settings=settings,
             clock=clock,
@@ -132,7 +134,7 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
             orchestrator=orchestrator,
             sessions=conversations,
             thinking=thinking,
-            briefing=Briefing(memory, contacts, knowledge, journal, clock),
+            briefing=briefing,
             summaries=Summaries(
                 context_tokens=settings.context_tokens,
                 agents=agents,
@@ -160,6 +162,7 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
         tasks = Tasks("hub")
         closing.push_async_callback(tasks.close)
         yield Hub(
+            id=hub_id,
             settings=settings,
             clock=clock,
             bus=bus,

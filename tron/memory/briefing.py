@@ -11,6 +11,7 @@ process writes to one of the sources. What another hub on the same database writ
 those 30 seconds.
 """
 
+import asyncio
 import unicodedata
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
@@ -22,6 +23,7 @@ from tron.life.journal import DAY_MS, MESSAGE, Journal
 from tron.memory.contacts import Contact, Contacts
 from tron.memory.knowledge import Knowledge
 from tron.memory.memory import Memory
+from tron.supervise import Tasks
 
 LIFE_S = 30.0
 KEPT = 1_000
@@ -49,6 +51,7 @@ class _Kept(msgspec.Struct, frozen=True):
     """monotonic seconds"""
 
 
+Asked = tuple[str, str, str]
 Gather = Callable[[], Awaitable[list[str]]]
 
 
@@ -68,7 +71,9 @@ class Briefing:
         self._knowledge = knowledge
         self._journal = journal
         self._clock = clock
-        self._kept: OrderedDict[tuple[str, str, str], _Kept] = OrderedDict()
+        self._kept: OrderedDict[Asked, _Kept] = OrderedDict()
+        self._readings: dict[tuple[Asked, tuple[int, ...]], asyncio.Task[str]] = {}
+        self._tasks = Tasks("briefing")
 
     async def brief(self, client_id: str, *, agent: str, person: str) -> str:
         """Notes for `agent` on talking to `person` (a caller id, or empty for a stranger).
@@ -84,17 +89,33 @@ class Briefing:
         shown = [text for text in (personal, common) if text]
         return "\n\n".join([HEAD, *shown, TAIL]) if shown else ""
 
-    async def _cached(self, asked: tuple[str, str, str], gather: Gather) -> str:
+    async def _cached(self, asked: Asked, gather: Gather) -> str:
         versions = self._versions()
         now = self._clock.monotonic()
         kept = self._kept.get(asked)
-        if kept is None or kept.versions != versions or now - kept.at >= LIFE_S:
-            kept = _Kept("\n\n".join(await gather()), versions, now)
-            self._kept[asked] = kept
+        if kept and kept.versions == versions and now - kept.at < LIFE_S:
+            self._kept.move_to_end(asked)
+            return kept.text
+        # A hundred callers who ask at the same moment cost one reading.
+        reading = self._readings.get((asked, versions))
+        if reading is None:
+            reading = self._tasks.start(self._read(asked, versions, now, gather), "read")
+            self._readings[asked, versions] = reading
+            reading.add_done_callback(lambda _: self._readings.pop((asked, versions)))
+        return await asyncio.shield(reading)
+
+    async def _read(
+        self, asked: Asked, versions: tuple[int, ...], now: float, gather: Gather
+    ) -> str:
+        text = "\n\n".join(await gather())
+        self._kept[asked] = _Kept(text, versions, now)
         self._kept.move_to_end(asked)
         if len(self._kept) > KEPT:
             self._kept.popitem(last=False)
-        return kept.text
+        return text
+
+    async def close(self) -> None:
+        await self._tasks.close()
 
     def _versions(self) -> tuple[int, ...]:
         sources = (self._memory, self._contacts, self._knowledge, self._journal)

@@ -1,0 +1,125 @@
+"""What a route promises: who may call it, what it takes, what it answers.
+
+`promises` is put on every view. It marks the scope the guard asks for, reads and checks the body
+or the query (a fault becomes a 400 that names the field), and documents all of it, failures
+included, for `/openapi.json`. A view without it needs `admin`, so a forgotten one is closed.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import wraps
+from typing import Any, Literal, cast
+
+from pydantic import BaseModel, ValidationError
+from quart import request
+from quart_schema import document_querystring, document_request, document_response
+
+from tron.errors import Invalid
+
+Need = Literal["public", "signed", "chat", "read", "write", "admin", "internal"]
+"""`public`: no principal. `signed`: the view itself checks a signature or a single-use token, so
+the request may come by any name and from anywhere. `internal`: a request made on this machine, or
+the owner. The others are scopes; `admin` covers them all."""
+
+PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
+"""what a name may hold; PostgreSQL stores no NUL"""
+
+View = Callable[..., Awaitable[Any]]
+
+_NEED = "_tron_needs"
+
+
+class Fault(BaseModel):
+    """What went wrong; `param` names the offending field, `code` the exact case."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorAnswer(BaseModel):
+    """Every failure of every route."""
+
+    error: Fault
+
+
+class Ok(BaseModel):
+    """It is done."""
+
+    ok: bool = True
+
+
+def promises(
+    needs: Need,
+    *,
+    gives: Any = None,
+    body: type[BaseModel] | None = None,
+    query: type[BaseModel] | None = None,
+    fails: tuple[int, ...] = (),
+    also_gives: Mapping[int, Any] | None = None,
+) -> Callable[[View], View]:
+    """Declare a view. It is called with `data` (a `body`) and `query` (a `query`), checked.
+
+    `gives` is the model of the 200 answer, `also_gives` of answers with another status; `fails`
+    lists the statuses of the error envelope besides those every such route has.
+    """
+    failures = {403, 503, *fails}
+    if needs not in ("public", "signed"):
+        failures.add(401)
+    if body is not None:
+        failures |= {400, 413}
+    if query is not None:
+        failures.add(400)
+
+    def declare(view: View) -> View:
+        promised = view
+        if body is not None or query is not None:
+            promised = _checked(view, body, query)
+        for status in sorted(failures):
+            document_response(cast(Any, ErrorAnswer), status)(promised)
+        for status, model in ({200: gives} if gives else {}).items():
+            document_response(model, status)(promised)
+        for status, model in (also_gives or {}).items():
+            document_response(model, status)(promised)
+        if body is not None:
+            document_request(cast(Any, body))(promised)
+        if query is not None:
+            document_querystring(cast(Any, query))(promised)
+        setattr(promised, _NEED, needs)
+        return promised
+
+    return declare
+
+
+def needs_of(view: object) -> Need:
+    """What a caller needs for `view`; `admin` where nothing is declared."""
+    return cast(Need, getattr(view, _NEED, "admin"))
+
+
+def _checked(view: View, body: type[BaseModel] | None, query: type[BaseModel] | None) -> View:
+    @wraps(view)
+    async def check_first(*args: Any, **kwargs: Any) -> Any:
+        try:
+            if query is not None:
+                given = {
+                    name: values[0] if len(values) == 1 else values
+                    for name, values in request.args.to_dict(flat=False).items()
+                }
+                kwargs["query"] = query.model_validate(given)
+            if body is not None:
+                # Any content type is read: curl without a header sends a form's.
+                kwargs["data"] = body.model_validate_json(await request.get_data() or b"{}")
+        except ValidationError as error:
+            raise _invalid(error) from None
+        return await view(*args, **kwargs)
+
+    return check_first
+
+
+def _invalid(error: ValidationError) -> Invalid:
+    """The first fault, without the value: that may be a secret or somebody's words."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    if first["type"] == "json_invalid":
+        return Invalid("The body is not valid JSON.", code="invalid_json")
+    param = ".".join(str(part) for part in first["loc"]) or None
+    return Invalid(f"{param or 'The body'}: {first['msg']}.", param=param, code=first["type"])
