@@ -1,8 +1,9 @@
 """A circuit breaker: stop asking what keeps failing, and find out gently when it is back.
 
 Closed: everything passes. After `failures` in a row it opens and nothing passes for `reset_s`;
-then one trial passes (half open), and its outcome closes or reopens the circuit. Language model
-providers and the spawning of a persona's processes each sit behind one.
+then one trial passes (half open), and its outcome closes or reopens the circuit; a trial that has
+gone on for `reset_s` without failing has worked. Language model providers and the spawning of a
+persona's processes each sit behind one.
 """
 
 from typing import Literal
@@ -21,7 +22,7 @@ class CircuitBreaker:
         self._reset_s = reset_s
         self._failed = 0
         self._opened_at: float | None = None
-        self._trial = False
+        self._trial_at: float | None = None
 
     @property
     def state(self) -> State:
@@ -44,19 +45,27 @@ class CircuitBreaker:
             case "open":
                 return False
             case "half_open":
-                if self._trial:
+                now = self._clock.monotonic()
+                if self._trial_at is None:
+                    self._trial_at = now
+                elif now < self._trial_at + self._reset_s:
                     return False
-                self._trial = True
+                else:
+                    self.succeeded()
                 return True
 
     def succeeded(self) -> None:
-        self._failed, self._opened_at, self._trial = 0, None, False
+        self._failed, self._opened_at, self._trial_at = 0, None, None
 
     def failed(self) -> None:
         self._failed += 1
-        if self._trial or self._failed >= self._limit:
-            self._opened_at, self._trial = self._clock.monotonic(), False
+        if self._opened_at is None:
+            opens = self._failed >= self._limit
+        else:  # one that was asked before it opened says nothing new
+            opens = self._trial_at is not None
+        if opens:
+            self._opened_at, self._trial_at = self._clock.monotonic(), None
 
     def abandoned(self) -> None:
         """The trial was given up by its caller: nothing was learnt."""
-        self._trial = False
+        self._trial_at = None

@@ -135,13 +135,14 @@ class Subscription:
 
     async def _read(self) -> AsyncIterator[Event]:
         while True:
-            await self._ready.wait()
             if self._missed:
                 missed, self._missed = self._missed, 0
                 yield Gap(at=self._events[0].at, client_id="", missed=missed)
-            while self._events:
+            elif self._events:
                 yield self._events.popleft()
-            self._ready.clear()
+            else:
+                self._ready.clear()
+                await self._ready.wait()
 
     def offer(self, event: Event) -> None:
         if len(self._events) >= self._size:

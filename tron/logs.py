@@ -30,7 +30,8 @@ def configure(settings: Settings) -> None:
     if not settings.log_pii:
         shared.append(_without_pii)
     renderer: list[Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        # Plain tracebacks: the pretty ones show local variables, which are keys and people's words.
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if console
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )

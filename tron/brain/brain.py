@@ -78,19 +78,18 @@ class Brain:
     async def _persist(self, guarded: Guarded, ask: Ask) -> Parts:
         """One provider, tried again while it makes sense; tells the breaker how it went."""
         provider, breaker = guarded.provider, guarded.breaker
-        settled = False
+        speaking = settled = False
         tries = 0
         try:
             while True:
                 try:
                     async with aclosing(provider.stream(ask)) as parts:
                         async for batch in parts:
-                            if not settled:
-                                settled = True
-                                breaker.succeeded()
+                            speaking = True
                             yield batch
                     return
                 except ProviderBroke:
+                    settled = True
                     breaker.failed()
                     raise
                 except ProviderUnavailable as error:
@@ -102,7 +101,9 @@ class Brain:
                         raise
                     await asyncio.sleep(pause)
         finally:
-            if not settled:  # refused, or given up by the caller: says nothing of its health
+            if speaking and not settled:  # to the end, or until its caller hung up
+                breaker.succeeded()
+            elif not settled:  # refused, or given up by the caller: says nothing of its health
                 breaker.abandoned()
 
     def _next_name(self, place: int) -> str | None:

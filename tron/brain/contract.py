@@ -51,7 +51,7 @@ class Finish(msgspec.Struct, frozen=True):
 
 
 class Used(msgspec.Struct, frozen=True, kw_only=True):
-    """The provider's own figures, and the model that really answered."""
+    """The provider's own figures."""
 
     usage: Usage
 

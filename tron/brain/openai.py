@@ -7,6 +7,7 @@ first words are known early and a stream that is closed stops the provider.
 """
 
 import asyncio
+import math
 from typing import Any
 
 import aiohttp
@@ -20,6 +21,7 @@ DEFAULT_BASE_URL = "https://api.openai.com/v1"
 CONNECT_TIMEOUT_S = 5.0
 TRY_AGAIN = {408, 409, 425, 429, 500, 502, 503, 504, 529}
 OUR_FAULT = {400, 413, 422}  # the request itself; no other provider would take it either
+LEAVING_S = 1.0  # for the connection to end after [DONE], so that it can be used again
 LINE_LIMIT = 4 * 1024 * 1024
 MESSAGE_LIMIT = 300  # characters of a provider's own error text that are passed on
 
@@ -30,9 +32,9 @@ class _Function(msgspec.Struct):
 
 
 class _ToolCall(msgspec.Struct):
-    index: int = 0
+    index: int | None = None
     id: str | None = None
-    function: _Function = msgspec.field(default_factory=_Function)
+    function: _Function | None = None
 
 
 class _Delta(msgspec.Struct):
@@ -42,7 +44,7 @@ class _Delta(msgspec.Struct):
 
 
 class _Choice(msgspec.Struct):
-    delta: _Delta = msgspec.field(default_factory=_Delta)
+    delta: _Delta | None = None
     finish_reason: str | None = None
 
 
@@ -52,7 +54,7 @@ class _Usage(msgspec.Struct):
 
 
 class _Chunk(msgspec.Struct):
-    choices: list[_Choice] = []
+    choices: list[_Choice] | None = None
     usage: _Usage | None = None
     error: Any = None
 
@@ -78,30 +80,37 @@ class OpenAIProvider:
         self.base_url = (base_url or DEFAULT_BASE_URL).rstrip("/")
         self.model = model
         self._first_token_timeout_s = first_token_timeout_s
+        self._token_timeout_s = token_timeout_s
+        self._api_key = api_key
         self._headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
         if api_key:
             self._headers["Authorization"] = f"Bearer {api_key}"
-        self._timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=token_timeout_s
-        )
         self._client: aiohttp.ClientSession | None = None
 
     async def stream(self, ask: Ask) -> Parts:
         model = ask.model or self.model
         response: aiohttp.ClientResponse | None = None
-        started = finished = False
+        started = False
         try:
             async with asyncio.timeout(self._first_token_timeout_s):
                 response = await self._post(ask, model)
-                await _check(response, self.name)
-                reader = _Reader(response, self.name)
+                await self._check(response)
+                reader = _Reader(response.content)
                 batch = await reader.next()
+            if not batch:
+                raise _Garbled("an answer with nothing in it")
             yield [Answering(provider=self.name, model=model), *batch]
             started = True
             while not reader.over:
-                if batch := await reader.next():
+                try:
+                    async with asyncio.timeout(LEAVING_S if reader.done else self._token_timeout_s):
+                        batch = await reader.next()
+                except (aiohttp.ClientError, OSError):
+                    if not reader.done:
+                        raise
+                    break  # everything was said; only the connection is lost
+                if batch:
                     yield batch
-            finished = True
         except TimeoutError:  # aiohttp's own timeouts are TimeoutErrors too
             raise self._failed(started, "was silent for too long", retryable=False) from None
         except (aiohttp.ClientError, OSError) as error:
@@ -110,17 +119,15 @@ class OpenAIProvider:
             raise self._failed(started, f"sent something unreadable ({error})") from None
         finally:
             if response is not None:
-                if finished:
-                    response.release()  # back to the pool
-                else:
-                    response.close()  # stops the provider
+                response.close()  # stops the provider; read to its end, it has left already
 
     async def _post(self, ask: Ask, model: str) -> aiohttp.ClientResponse:
         if self._client is None:
             # The hub limits its own turns; a second limit here would queue them silently.
             self._client = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
-                timeout=self._timeout,
+                # How long a provider may be silent is measured in `stream`.
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
             )
         body: dict[str, Any] = {
             **ask.params,
@@ -137,6 +144,25 @@ class OpenAIProvider:
             headers=self._headers,
             allow_redirects=False,
         )
+
+    async def _check(self, response: aiohttp.ClientResponse) -> None:
+        """Raises what the status and content type say is wrong."""
+        if response.status == 200:
+            if response.content_type != "text/event-stream":
+                raise _Garbled(f"{response.content_type} instead of an event stream")
+            return
+        said = _error_text(await response.content.read(64 * 1024), self._api_key)
+        if response.status in OUR_FAULT:
+            raise ProviderRefused(
+                f"The language model refused the request: {said}", status=response.status
+            )
+        error = ProviderUnavailable(
+            f"The language model provider {self.name!r} answered {response.status}: {said}",
+            code=f"upstream_{response.status}",
+            retry_after=_retry_after(response),
+        )
+        error.retryable = response.status in TRY_AGAIN
+        raise error
 
     def _failed(self, started: bool, what: str, *, retryable: bool = True) -> ProviderError:
         message = f"The language model provider {self.name!r} {what}."
@@ -174,57 +200,43 @@ class _Garbled(Exception):
     """The provider's bytes are not the protocol."""
 
 
-async def _check(response: aiohttp.ClientResponse, name: str) -> None:
-    if response.status == 200:
-        if response.content_type != "text/event-stream":
-            raise _Garbled(f"{response.content_type} instead of an event stream")
-        return
-    text = await response.content.read(64 * 1024)
-    said = _error_text(text)
-    if response.status in OUR_FAULT:
-        raise ProviderRefused(
-            f"The language model refused the request: {said}", status=response.status
-        )
-    error = ProviderUnavailable(
-        f"The language model provider {name!r} answered {response.status}: {said}",
-        code=f"upstream_{response.status}",
-        retry_after=_retry_after(response),
-    )
-    error.retryable = response.status in TRY_AGAIN
-    raise error
-
-
-def _error_text(body: bytes) -> str:
-    """What the provider says is wrong, if it says so in JSON; never its HTML."""
+def _error_text(body: bytes, secret: str) -> str:
+    """What the provider says is wrong, if it says so in JSON; never its HTML, nor the key."""
     try:
         error = msgspec.json.decode(body)["error"]
         message = error["message"] if isinstance(error, dict) else error
     except (msgspec.DecodeError, KeyError, TypeError):
         return "no reason given"
-    return str(message)[:MESSAGE_LIMIT]
+    text = str(message)
+    return (text.replace(secret, "(key)") if secret else text)[:MESSAGE_LIMIT]
 
 
 def _retry_after(response: aiohttp.ClientResponse) -> float | None:
     for header, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         try:
-            return float(response.headers[header]) * scale
+            seconds = float(response.headers[header]) * scale
         except (KeyError, ValueError):
             continue
+        if seconds >= 0 and math.isfinite(seconds):
+            return seconds
     return None
 
 
 class _Reader:
     """Takes a provider's event stream apart, one network read at a time."""
 
-    def __init__(self, response: aiohttp.ClientResponse, name: str) -> None:
+    def __init__(self, content: aiohttp.StreamReader) -> None:
         self.over = False
-        self._content = response.content
-        self._name = name
+        self.done = False
+        """[DONE] was seen; only the end of the connection is missing"""
+        self._content = content
         self._rest = b""
         self._ended = False  # a finish reason or [DONE] was seen
+        self._calls: dict[str | int | None, int] = {}  # tool calls by their id and index
+        self._calls_begun = 0
 
     async def next(self) -> list[Part]:
-        """The parts of the next read that has any; empty only when `over`."""
+        """The parts of the next read that has any; empty only when `done` or `over`."""
         while not self.over:
             data = await self._content.readany()
             if not data:
@@ -240,13 +252,13 @@ class _Reader:
             for line in lines:
                 if line.startswith(b"data:"):
                     self._event(line[5:].strip(), parts)
-            if parts:
+            if parts or self.done:
                 return parts
         return []
 
     def _event(self, data: bytes, parts: list[Part]) -> None:
         if data == b"[DONE]":
-            self._ended = True
+            self._ended = self.done = True
             return
         try:
             chunk = _decode(data)
@@ -254,19 +266,12 @@ class _Reader:
             raise _Garbled("a broken event") from None
         if chunk.error is not None:
             raise _Garbled("an error in the middle")
-        for choice in chunk.choices[:1]:
-            delta = choice.delta
-            if text := delta.content or delta.refusal:
-                parts.append(Text(text))
-            for call in delta.tool_calls or ():
-                parts.append(
-                    ToolFragment(
-                        index=call.index,
-                        id=call.id or "",
-                        name=call.function.name or "",
-                        arguments=call.function.arguments or "",
-                    )
-                )
+        for choice in (chunk.choices or ())[:1]:
+            if delta := choice.delta:
+                if text := delta.content or delta.refusal:
+                    parts.append(Text(text))
+                for call in delta.tool_calls or ():
+                    parts.append(self._fragment(call))
             if choice.finish_reason:
                 self._ended = True
                 parts.append(Finish(choice.finish_reason))
@@ -279,3 +284,18 @@ class _Reader:
                     )
                 )
             )
+
+    def _fragment(self, call: _ToolCall) -> ToolFragment:
+        # A new id is a new call: Gemini's endpoint leaves `index` out or always 0.
+        key = call.id or call.index
+        if key not in self._calls:
+            self._calls[key] = self._calls_begun
+            self._calls_begun += 1
+        self._calls[call.index] = self._calls[key]
+        function = call.function or _Function()
+        return ToolFragment(
+            index=self._calls[key],
+            id=call.id or "",
+            name=function.name or "",
+            arguments=function.arguments or "",
+        )

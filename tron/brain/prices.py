@@ -8,6 +8,7 @@ and its cost is reported as null, never as zero.
 import json
 
 from tron.conversation.turns import Usage
+from tron.settings import SettingsError
 
 PUBLISHED: dict[str, tuple[float, float]] = {
     "gpt-4o": (2.50, 10.00),
@@ -30,9 +31,13 @@ class Prices:
     """The price table."""
 
     def __init__(self, overrides: str = "") -> None:
-        """`overrides`: JSON text, `{"model": [input, output]}`."""
+        """`overrides`: JSON text, `{"model": [input, output]}`. Raises SettingsError."""
         given = json.loads(overrides) if overrides else {}
-        self._table = PUBLISHED | {model: (float(a), float(b)) for model, (a, b) in given.items()}
+        try:
+            prices = {model: (float(a), float(b)) for model, (a, b) in given.items()}
+        except (TypeError, ValueError):
+            raise SettingsError("TRON_PRICES: every model needs [input, output]") from None
+        self._table = PUBLISHED | prices
 
     def cost_usd(self, model: str, usage: Usage) -> float | None:
         """What `usage` of `model` costs, or None where the price is not known."""

@@ -3,7 +3,7 @@
 Owns spawning (depth limit, cycle check, capacity, names), supervision (restart policy with a
 window, a circuit breaker per persona), reaping and ending. It knows nothing of conversations:
 what a process does is the behaviour it is given. Finished processes stay visible for a while in a
-bounded list and hold nothing else alive.
+bounded list and hold nothing else alive but those above them, which count what is spent.
 """
 
 import asyncio
@@ -44,6 +44,7 @@ class Orchestrator:
         self._finished: OrderedDict[str, Process] = OrderedDict()
         self._names: dict[str, Process] = {}
         self._breakers: dict[str, CircuitBreaker] = {}
+        self._closed = False
 
     def spawn(
         self,
@@ -61,9 +62,12 @@ class Orchestrator:
         """Start a process of `agent`.
 
         `restarts`: failures within the window that are mended by starting again; None: as set.
-        Raises Overloaded (no room, or this persona keeps failing), Invalid (too deep, or the
-        persona is already waiting further up), Conflict (the name is taken).
+        Raises Overloaded (no room, or this persona keeps failing, or the hub is shutting down),
+        Invalid (too deep, or the persona is already waiting further up), Conflict (the name is
+        taken).
         """
+        if self._closed:
+            raise Overloaded("The hub is shutting down.", retry_after=5)
         breaker = self._breakers.setdefault(
             agent, CircuitBreaker(self._clock, failures=5, reset_s=30)
         )
@@ -120,16 +124,21 @@ class Orchestrator:
                 raise Invalid(
                     f"{agent} is already waiting for an answer in this chain.", code="spawn_cycle"
                 )
-        if len(self._running) >= self._settings.max_processes and not self._make_room():
+        if self._full() and not self._make_room():
             raise Overloaded(
                 f"All {self._settings.max_processes} processes are busy.",
                 code="no_free_process",
                 retry_after=2,
             )
 
+    def _full(self) -> bool:
+        """Whether as many as may are running; the retired are about to leave."""
+        limit = self._settings.max_processes
+        return len(self._running) >= limit and sum(not p.retired for p in self.live()) >= limit
+
     def _make_room(self) -> bool:
         """Retire idle processes, longest idle first, a tenth of the table at a time."""
-        idle = [p for p, _ in self._running.values() if p.idle_since is not None]
+        idle = [p for p in self.live() if p.idle_since is not None and not p.retired]
         idle.sort(key=lambda p: p.idle_since or 0.0)
         for process in idle[: max(1, self._settings.max_processes // 10)]:
             process.retire()
@@ -186,6 +195,7 @@ class Orchestrator:
 
     def _ensure_ended(self, process: Process) -> None:
         if process.live:  # cancelled before its first step
+            self._breakers[process.agent].abandoned()
             self._end(process, "failed", STOPPED)
 
     def _end(self, process: Process, status: Any, error: str | None) -> None:
@@ -240,4 +250,5 @@ class Orchestrator:
 
     async def close(self) -> None:
         """Stop everything."""
+        self._closed = True
         await self._tasks.close()

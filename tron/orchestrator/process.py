@@ -99,6 +99,8 @@ class Process:
         self.ended_at: int | None = None
         self.idle_since: float | None = None
         """monotonic seconds since it waits for mail; None while it works"""
+        self.retired = False
+        """takes no more mail and ends when it has read what it has"""
         self._clock = clock
         self._spent_tokens = 0  # with everything spawned below
         self._spent_usd = 0.0  # as far as prices are known
@@ -106,7 +108,6 @@ class Process:
         self._mailbox: deque[Any] = deque()
         self._mailbox_size = mailbox_size
         self._mail = asyncio.Event()
-        self._retired = False
         self._ended = asyncio.Event()
 
     @property
@@ -122,7 +123,7 @@ class Process:
 
         Raises ProcessEnded, or RateLimited when the mailbox is full.
         """
-        if self._retired or not self.live:
+        if self.retired or not self.live:
             raise ProcessEnded(f"Process {self.id} has ended.")
         if len(self._mailbox) >= self._mailbox_size:
             raise RateLimited(
@@ -136,23 +137,22 @@ class Process:
 
     async def receive(self, idle_s: float) -> Any | None:
         """The next message, or None when nothing came for `idle_s` or the process is retired."""
-        if not self._mailbox:
+        if not self._mailbox and not self.retired:
             self.idle_since = self._clock.monotonic()
             self._mail.clear()
             try:
                 async with asyncio.timeout(idle_s):
                     await self._mail.wait()
             except TimeoutError:
-                self._retired = True
+                self.retired = True
         if self._mailbox:
             return self._mailbox.popleft()
         return None
 
     def retire(self) -> None:
-        """Ask an idle process to end; what has not been read yet is still handled."""
-        if not self._mailbox:
-            self._retired = True
-            self._mail.set()
+        """Ask a process to end; what has not been read yet is still handled, nothing is added."""
+        self.retired = True
+        self._mail.set()
 
     def charge(self, usage: Usage, cost_usd: float | None) -> None:
         """Record one model call, here and in the spending of everyone above."""
@@ -212,7 +212,6 @@ class Process:
         self.status = status
         self.error = error
         self.ended_at = self._clock.now_ms()
-        self.parent = None  # a finished process must not keep its family alive
         while self._mailbox:
             self._mailbox.popleft().refuse(ProcessEnded(f"Process {self.id} has ended."))
         self._ended.set()

@@ -6,9 +6,9 @@ committed together (group commit), and a whole group costs one hop to the writer
 allows one writer anyway; a statement-by-statement asynchronous write costs some five thread hops
 a statement, which `scripts/bench/storage.py` measures on the chat path.
 
-A unit either commits or raises, alone: if a group fails it is rolled back and its units run again
-one by one, so a unit must be safe to run twice until it has committed. A database that is locked,
-full or away raises `StorageUnavailable`, and the next write tries afresh.
+A unit either commits or raises, alone: if one of a group fails, the group is rolled back and its
+units run again one by one, so a unit must be safe to run twice until it has committed. A database
+that is locked, full or away raises `StorageUnavailable`, and the next write tries afresh.
 
 Callers: every domain module; nothing else opens a connection.
 """
@@ -18,11 +18,12 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import structlog
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from tron.errors import Overloaded, StorageUnavailable
@@ -45,12 +46,16 @@ class Store:
     def __init__(self, url: str) -> None:
         self.url = url
         self.sqlite = url.startswith("sqlite:")
-        self._writer: Engine = create_engine(_driver(url, "writer"), pool_pre_ping=not self.sqlite)
+        # Parameters are what people said: no error text may hold them.
+        self._writer: Engine = create_engine(
+            _driver(url, "writer"), pool_pre_ping=not self.sqlite, hide_parameters=True
+        )
         self._readers: AsyncEngine = create_async_engine(
             _driver(url, "readers"),
             pool_pre_ping=not self.sqlite,
             pool_size=5,
             max_overflow=10,
+            hide_parameters=True,
         )
         if self.sqlite:
             for engine in (self._writer, self._readers.sync_engine):
@@ -60,19 +65,27 @@ class Store:
         self._tasks = Tasks("store")
         self._waiting: list[tuple[Unit[Any], asyncio.Future[Any]]] = []
         self._wake = asyncio.Event()
+        self._writing: asyncio.Task[None] | None = None
+        self._closed = False
 
     @classmethod
     async def open(cls, url: str) -> "Store":
         """Connect and bring the schema up to date. Raises StorageUnavailable."""
         if url.startswith("sqlite:///"):
-            Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+            folder = Path(url.removeprefix("sqlite:///")).parent
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StorageUnavailable(f"{folder} can't be used ({error.strerror}).") from error
         store = cls(url)
         try:
             await store._in_thread(lambda: migrations.upgrade(store._writer))
-        except DBAPIError as error:
+        except BaseException as error:
             await store.close()
-            raise _unavailable(error) from error
-        store._tasks.start(store._write_groups(), "writer")
+            if isinstance(error, DBAPIError):
+                raise _unavailable(error) from error
+            raise
+        store._writing = store._tasks.start(store._write_groups(), "writer")
         return store
 
     @asynccontextmanager
@@ -83,6 +96,8 @@ class Store:
                 yield connection
         except DBAPIError as error:
             raise _unavailable(error) from error
+        except NoConnection as error:
+            raise StorageUnavailable("Too many reads are waiting.", retry_after=1) from error
 
     async def write(self, unit: Unit[T]) -> T:
         """Run `unit` in a transaction and return its value once it is committed.
@@ -90,6 +105,8 @@ class Store:
         Raises StorageUnavailable (locked, full, away), Overloaded (too many writes waiting),
         IntegrityError (a constraint said no), or what the unit raised; nothing of it is kept.
         """
+        if self._closed:
+            raise StorageUnavailable("The database is closed: the hub is shutting down.")
         if len(self._waiting) >= WAITING_LIMIT:
             raise Overloaded("Too many writes are waiting for the database.", retry_after=1)
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
@@ -99,9 +116,10 @@ class Store:
 
     async def close(self) -> None:
         """Finish the writes already accepted, then let go of the database."""
-        if self._waiting and len(self._tasks):
-            await asyncio.wait([done for _, done in self._waiting])
-        await self._tasks.close()
+        self._closed = True
+        self._wake.set()
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
         await self._readers.dispose()
         await self._in_thread(self._writer.dispose)
         self._thread.shutdown()
@@ -110,7 +128,7 @@ class Store:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def _write_groups(self) -> None:
-        while True:
+        while not self._closed:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
@@ -127,35 +145,53 @@ class Store:
                         done.set_result(outcome)
 
     def _commit(self, units: list[Unit[Any]]) -> list[Any]:
-        """In the writer's thread: all in one transaction, or one by one if that fails."""
+        """In the writer's thread: all in one transaction, or one by one if one of them fails."""
+        running_units = False
         try:
             with self._writer.begin() as connection:
-                return [unit(connection) for unit in units]
-        except OperationalError as error:  # locked, full or away: true for every unit
-            return [_Failed(error)] * len(units)
+                running_units = True
+                outcomes = [unit(connection) for unit in units]
+                running_units = False
         except Exception as error:  # noqa: BLE001 - border: one unit's fault is its own
-            if len(units) == 1:
-                return [_Failed(error)]
+            if not running_units or len(units) == 1:  # no begin or no commit: true for all
+                if _sick(error):
+                    log.error("store.write_failed", error=_kind(error), units=len(units))
+                return [_Failed(error) for _ in units]
+        else:
+            return outcomes
         return [self._commit([unit])[0] for unit in units]
 
 
 class _Failed:
     def __init__(self, error: Exception) -> None:
-        if isinstance(error, DBAPIError) and not isinstance(error, IntegrityError):
-            log.error("store.write_failed", error=type(error.orig).__name__)
+        if _sick(error):
             self.error: Exception = _unavailable(error)
+        elif isinstance(error, StopIteration):  # which a future can't carry
+            self.error = RuntimeError("a unit of work raised StopIteration")
         else:
             self.error = error
 
 
+def _sick(error: Exception) -> TypeGuard[DBAPIError]:
+    """Whether the database failed, not the unit or a constraint."""
+    return isinstance(error, DBAPIError) and not isinstance(error, IntegrityError)
+
+
 def _unavailable(error: DBAPIError) -> StorageUnavailable:
-    # The driver's text names tables and values; callers get the kind, the log the cause.
+    # The driver's text names tables and values; its code does not.
     unavailable = StorageUnavailable(
-        f"The database could not do that ({type(error.orig).__name__}). Nothing was changed.",
+        f"The database could not do that ({_kind(error)}). Nothing was changed.",
         retry_after=1,
     )
     unavailable.__cause__ = error
     return unavailable
+
+
+def _kind(error: Exception) -> str:
+    """`SQLITE_FULL`, a PostgreSQL code such as `57P01`, or else the name of the error."""
+    cause = getattr(error, "orig", None) or error
+    code = getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None)
+    return str(code or type(cause).__name__)
 
 
 def _driver(url: str, side: str) -> str:

@@ -6,21 +6,35 @@ whole upgrade is one transaction on both databases, so a hub that is killed in t
 the old schema, and two hubs starting together wait for each other.
 """
 
+from pathlib import Path
+
 from sqlalchemy import Connection, Engine, inspect, text
+
+from tron.errors import StorageUnavailable
 
 HEAD = "0001"
 _LOCK = 7_472_111  # any number, the same for every hub on a PostgreSQL server
+_VERSIONS = Path(__file__).parent / "versions"
 
 
 def upgrade(engine: Engine) -> None:
-    """Apply every migration that is missing. Runs in a thread; blocks."""
+    """Apply every migration that is missing. Runs in a thread; blocks.
+
+    Raises StorageUnavailable for a database that a newer hub has migrated further.
+    """
     with engine.connect() as connection:
         if current(connection) == HEAD:
             return
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
-        if current(connection) != HEAD:
+        at = current(connection)
+        if at is not None and not any(_VERSIONS.glob(f"{at}_*.py")):
+            raise StorageUnavailable(
+                f"The database is at revision {at}, made by a newer version of Tron; "
+                f"this one knows {HEAD} and leaves it alone."
+            )
+        if at != HEAD:
             _run(connection)
 
 
