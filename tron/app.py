@@ -8,6 +8,7 @@ turns, running answers finish within `TRON_DRAIN_S`.
 import asyncio
 import logging
 import os
+import re
 import secrets
 import signal
 import socket
@@ -19,6 +20,7 @@ from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 from quart import Quart
 from quart_schema import Info, QuartSchema
+from quart_schema.openapi import OpenAPIProvider
 
 import tron
 from tron.agents.registry import Registry
@@ -189,12 +191,20 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
         )
 
 
+class _Description(OpenAPIProvider):
+    """The OpenAPI document; one view at two addresses has two names in it, as OpenAPI demands."""
+
+    def operation_id(self, method: str, path: str, func: object) -> str:
+        return f"{method}_{re.sub(r'[^a-z0-9]+', '_', path.lower()).strip('_')}"
+
+
 def create_app(hub: Hub, integrations: Sequence[Integration] = ()) -> Quart:
     """The web application of a hub."""
     app = Quart("tron", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = hub.settings.max_body_bytes
     QuartSchema(
         app,
+        openapi_provider_class=_Description,
         info=Info("Tron", tron.__version__),
         swagger_ui_path=None,
         redoc_ui_path=None,

@@ -2,16 +2,19 @@
 
 `promises` is put on every view. It marks the scope the guard asks for, reads and checks the body
 or the query (a fault becomes a 400 that names the field), and documents all of it, failures
-included, for `/openapi.json`. A view without it needs `admin`, so a forgotten one is closed.
+included, for `/openapi.json`: what the route is for as its tag, what it needs as the last line of
+its description, which the page at `/docs` reads. A view without it needs `admin`, so a forgotten
+one is closed.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
-from typing import Any, Literal, cast
+from inspect import cleandoc
+from typing import Any, Literal, cast, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, RootModel, ValidationError, create_model
 from quart import request
-from quart_schema import document_querystring, document_request, document_response
+from quart_schema import document_querystring, document_request, document_response, tag
 
 from tron.errors import Invalid
 
@@ -24,6 +27,17 @@ PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 """what a name may hold; PostgreSQL stores no NUL"""
 
 View = Callable[..., Awaitable[Any]]
+
+GROUPS = {
+    "tron.web.openai": "chat",
+    "tron.web.sessions": "sessions",
+    "tron.web.status": "operators",
+    "tron.web.life": "life",
+    "tron.web.auth": "access",
+    "tron.web.internal": "internal",
+    "tron.web.page": "pages",
+}
+"""what the routes of a module are for; those of any other are `integrations`"""
 
 _NEED = "_tron_needs"
 
@@ -57,11 +71,13 @@ def promises(
     query: type[BaseModel] | None = None,
     fails: tuple[int, ...] = (),
     also_gives: Mapping[int, Any] | None = None,
+    group: str | None = None,
 ) -> Callable[[View], View]:
     """Declare a view. It is called with `data` (a `body`) and `query` (a `query`), checked.
 
     `gives` is the model of the 200 answer, `also_gives` of answers with another status; `fails`
-    lists the statuses of the error envelope besides those every such route has.
+    lists the statuses of the error envelope besides those every such route has. `group` is what
+    the route is for, where that is not what its module is for.
     """
     failures = {403, 503, *fails}
     if needs not in ("public", "signed"):
@@ -78,13 +94,15 @@ def promises(
         for status in sorted(failures):
             document_response(cast(Any, ErrorAnswer), status)(promised)
         for status, model in ({200: gives} if gives else {}).items():
-            document_response(model, status)(promised)
+            document_response(_described(model), status)(promised)
         for status, model in (also_gives or {}).items():
-            document_response(model, status)(promised)
+            document_response(_described(model), status)(promised)
         if body is not None:
             document_request(cast(Any, body))(promised)
         if query is not None:
             document_querystring(cast(Any, query))(promised)
+        tag([group or GROUPS.get(view.__module__, "integrations")])(promised)
+        promised.__doc__ = f"{cleandoc(view.__doc__ or '')}\n\nNeeds: {needs} ({_meaning(needs)})"
         setattr(promised, _NEED, needs)
         return promised
 
@@ -94,6 +112,23 @@ def promises(
 def needs_of(view: object) -> Need:
     """What a caller needs for `view`; `admin` where nothing is declared."""
     return cast(Need, getattr(view, _NEED, "admin"))
+
+
+def _meaning(need: Need) -> str:
+    if need == "public":
+        return "nothing"
+    if need == "internal":
+        return "to come from this machine, or a token with the scope admin"
+    return "a token with that scope"
+
+
+def _described(model: Any) -> Any:
+    """A list of a model as a model with words of its own: Python's about `list` help nobody."""
+    if get_origin(model) is not list:
+        return model
+    (item,) = get_args(model)
+    about = f"A list. Each: {cleandoc(item.__doc__ or item.__name__)}"
+    return create_model(f"{item.__name__}List", __base__=RootModel[model], __doc__=about)
 
 
 def _checked(view: View, body: type[BaseModel] | None, query: type[BaseModel] | None) -> View:

@@ -1,9 +1,9 @@
-"""The small page at `/`: the hub is alive, who lives in it, and a chat box.
+"""The small page at `/` (the hub is alive, who lives in it, a chat box) and `/docs`, the API's.
 
-Owns the page's own files under `/panel/` and `GET /api/personas`, which the cards are drawn from.
-The page is built on the public API alone, loads nothing from elsewhere and says so in its
-Content-Security-Policy. It shows nothing by itself, so it is served in protected mode too: the
-data behind it is what needs a principal.
+Owns the pages' own files under `/panel/` and `GET /api/personas`, which the cards are drawn from.
+The pages are built on the public API alone, load nothing from elsewhere and say so in their
+Content-Security-Policy. They show nothing by themselves, so they are served in protected mode too:
+the data behind them is what needs a principal.
 """
 
 from pathlib import Path
@@ -63,7 +63,7 @@ class PersonaCards(RootModel[list[PersonaCard]]):
 
 
 def routes(hub: "Hub") -> Blueprint:
-    """`/`, `/panel/<file>` and `GET /api/personas`."""
+    """`/`, `/docs`, `/panel/<file>` and `GET /api/personas`."""
     page = Blueprint("page", __name__)
 
     @page.get("/")
@@ -72,14 +72,20 @@ def routes(hub: "Hub") -> Blueprint:
         """A page that shows the hub is alive, with a chat box."""
         return await _file("index.html")
 
+    @page.get("/docs")
+    @promises("public")
+    async def reference() -> Response:
+        """A page that shows what `/openapi.json` describes."""
+        return await _file("reference.html")
+
     @page.get("/panel/<path:name>")
     @promises("public", fails=(404,))
     async def file(name: str) -> Response:
-        """A file of that page."""
+        """A file of those pages."""
         return await _file(name)
 
     @page.get("/api/personas")
-    @promises("read", gives=PersonaCards)
+    @promises("read", gives=PersonaCards, group="operators")
     async def personas() -> list[dict[str, object]]:
         """Who lives here, and the last thing each wrote."""
         active = {persona.id for persona in hub.life.active()}
