@@ -8,11 +8,15 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from tron.brain.offline.clauses import requests
+from tron.brain.offline.fallback import nothing_in
 from tron.brain.offline.intents import Intent, key_of, understand
 from tron.brain.offline.places import zone_of
-from tron.brain.offline.reading import Turn
+from tron.brain.offline.reading import Turn, arguments_of
+from tron.brain.offline.results import empty
 from tron.brain.offline.rules import QUESTION
-from tron.brain.offline.words import as_fact, content_words, sentence
+from tron.brain.offline.words import as_fact, content_words, sentence, tidy
+from tron.conversation.turns import ToolCall
 
 Arguments = dict[str, Any]
 
@@ -29,6 +33,8 @@ _THIRD_PERSON = re.compile(
     r"(?:what|how) (?:he|she|they|[\w-]{1,40}) (?P<verb>think|say|feel|want|need)s?\b(?P<rest>.*)$",
     re.IGNORECASE,
 )
+_LONGEST_KEPT = 500
+"""characters of an answer that are remembered"""
 _PHONE = re.compile(r"\+?[0-9][0-9 ().-]{3,24}[0-9]")
 
 
@@ -67,17 +73,40 @@ def _forget(turn: Turn, slots: dict[str, str]) -> Action:
     return Action("forget", {"key": key[:60]})
 
 
-def follow_up(turn: Turn) -> Action | None:
+def follow_up(turn: Turn, intent: Intent, call: ToolCall, result: str) -> Action | None:
     """A second look where the first tool found nothing; None if there is none to take."""
-    call, result = turn.results[-1]
-    if not turn.has("recall"):
-        return None
-    if call.name == "forget" and result.startswith("Nothing") and turn.intent.name == "forget":
-        return Action("recall", {"query": query_of(turn.intent.slots["text"])})
+    if call.name == "forget" and result.startswith("Nothing") and intent.name == "forget":
+        return Action("recall", {"query": query_of(intent.slots["text"])})
+    if call.name == "query_knowledge" and empty(result):
+        return Action("recall", {"query": query_of(intent.slots.get("query", ""))})
     if call.name == "who_is_calling" and not re.search(
         r"\bis called|are called|caller is [A-Z]", result
     ):
         return Action("recall", {"query": "name"})
+    return None
+
+
+def kept_answer(turn: Turn, result: tuple[ToolCall, str] | None) -> Action | None:
+    """To remember what a tool or a colleague answered; None if that was nothing."""
+    if result is None or nothing_in(*result):
+        return None
+    call, text = result
+    about = arguments_of(call)
+    said = " ".join(text.split())[:_LONGEST_KEPT]
+    if call.name == "ask_persona":
+        name = turn.called(str(about.get("persona", "")))
+        return Action("remember", {"fact": f"{name} said: {said} ({about.get('question')})"})
+    return Action("remember", {"fact": f"Found on “{about.get('query', '')}”: {said}"})
+
+
+def _keep(turn: Turn, slots: dict[str, str]) -> Action | None:
+    """`remember that`: a colleague's answer or a statement of the person just before."""
+    earlier, answer = turn.before
+    said = " ".join(answer.split())[:_LONGEST_KEPT]
+    if " says: " in said[:60]:
+        return Action("remember", {"fact": said, "key": ""})
+    if earlier and "?" not in earlier and requests(earlier, turn.known)[0].name == "unknown":
+        return Action("remember", {"fact": as_fact(tidy(earlier)[:_LONGEST_KEPT]), "key": ""})
     return None
 
 
@@ -160,9 +189,11 @@ _BUILDERS: dict[str, Callable[[Turn, dict[str, str]], Action | None]] = {
     "told": _remember,
     "told_name": _remember,
     "remember_to": _remember_to,
+    "keep": _keep,
     "remember_shared": lambda turn, s: _remember(turn, s, shared=True),
     "recall": _recall,
     "recall_all": lambda turn, s: Action("recall", {"query": "what do you know about me"}),
+    "reminders": lambda turn, s: Action("recall", {"query": "reminded"}),
     "forget": _forget,
     "caller": lambda turn, s: Action("who_is_calling", {}),
     "contact": lambda turn, s: Action("find_contact", {"query": s["query"]}),
@@ -173,6 +204,7 @@ _BUILDERS: dict[str, Callable[[Turn, dict[str, str]], Action | None]] = {
     "message": _message,
     "share": _share,
     "news": lambda turn, s: Action("knowledge_feed", {}),
+    "about": lambda turn, s: Action("query_knowledge", {"query": s["query"]}),
     "knowledge": lambda turn, s: Action("query_knowledge", {"query": s["query"]}),
     "journal_read": _journal,
     "journal_write": lambda turn, s: Action("write_journal", {"text": sentence(s["text"])}),

@@ -6,25 +6,16 @@ of providers, always last.
 """
 
 import asyncio
-import re
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 
-from tron.brain.contract import Answering, Ask, Finish, Parts, Text, ToolFragment, Used
-from tron.brain.offline.actions import Action, action_for, follow_up
-from tron.brain.offline.intents import Intent
-from tron.brain.offline.phrasing import (
-    OFFER_ASK,
-    OFFER_MESSAGE,
-    OFFER_REMEMBER,
-    answer,
-    not_possible,
-    without_tool,
-)
+from tron.brain.contract import Answering, Ask, Finish, Part, Parts, Text, ToolFragment, Used
+from tron.brain.offline.actions import Action
+from tron.brain.offline.fallback import NO_VIEW
+from tron.brain.offline.plan import Plan
 from tron.brain.offline.reading import Turn, read
-from tron.brain.offline.results import phrase
-from tron.brain.offline.schema import fitted, instance, written
+from tron.brain.offline.schema import instance, written
 from tron.brain.offline.speaking import limit_of, pieces, until_stop
 from tron.brain.offline.voices import Speaker
 from tron.brain.tokens import estimate, estimate_messages
@@ -55,25 +46,31 @@ class OfflineBrain:
         """Never raises."""
         yield [Answering(provider=self.name, model="offline")]
         turn = read(ask, self._personas, self._roster, self._model_configured)
-        spoken = 0
-        action = _forced(turn)
-        text = ""
-        if action is None:
-            action, text = _decide(turn)
-        if action is not None:
+        forced = _forced(turn)
+        actions, text = ([forced], "") if forced else _decide(turn)
+        spoken, reason = 0, "tool_calls" if actions else "stop"
+        fragments: list[Part] = []
+        for index, action in enumerate(actions):
             arguments = written(action.arguments)
-            yield [ToolFragment(index=0, id=_call_id(turn), name=action.tool, arguments=arguments)]
-            spoken, reason = estimate(action.tool + arguments), "tool_calls"
-        else:
-            reason = "stop"
-            limit = limit_of(ask.params)
-            for piece in pieces(until_stop(_shaped(turn, text), ask.params.get("stop"))):
-                if spoken == limit:
-                    reason = "length"
-                    break
-                spoken += 1
-                yield [Text(piece)]
-                await asyncio.sleep(0)  # others have work to do while a long answer is read out
+            fragments.append(
+                ToolFragment(
+                    index=index,
+                    id=_call_id(turn, index),
+                    name=action.tool,
+                    arguments=arguments,
+                )
+            )
+            spoken += estimate(action.tool + arguments)
+        if fragments:
+            yield fragments
+        limit = limit_of(ask.params)
+        for piece in pieces("" if actions else _worded(turn, text)):
+            if spoken == limit:
+                reason = "length"
+                break
+            spoken += 1
+            yield [Text(piece)]
+            await asyncio.sleep(0)  # others have work to do while a long answer is read out
         usage = Usage(
             input_tokens=estimate_messages(ask.messages), output_tokens=spoken, estimated=True
         )
@@ -83,51 +80,17 @@ class OfflineBrain:
         pass
 
 
-class _Decision(NamedTuple):
-    action: Action | None
-    text: str = ""
-
-
-def _decide(turn: Turn) -> _Decision:
-    """A tool call, or words."""
-    if turn.results:
-        action = follow_up(turn) if turn.may_call else None
-        return _Decision(action, "" if action else phrase(turn))
-    if turn.ask.offline is not None:
-        return _Decision(None, turn.ask.offline)
-    intent = _meant(turn)
-    action = action_for(turn, intent)
-    if action is None:
-        return _Decision(None, not_possible(turn, intent) or answer(turn, intent))
-    if not turn.has(action.tool):
-        return _Decision(None, without_tool(turn, intent, action.tool))
-    arguments = fitted(action.arguments, turn.tools[action.tool], turn.said)
-    return _Decision(Action(action.tool, arguments))
-
-
-_OFFERED = tuple(
-    (name, re.compile(re.escape(offer).replace(re.escape("{name}"), r"(?P<who>[^?]{1,40})")))
-    for name, offer in (
-        ("message", OFFER_MESSAGE),
-        ("ask", OFFER_ASK),
-        ("remember", OFFER_REMEMBER),
-    )
-)
-
-
-def _meant(turn: Turn) -> Intent:
-    """The intent; a bare yes takes up what was offered one turn earlier."""
-    if turn.intent.name != "yes":
-        return turn.intent
-    earlier, offer = turn.before
-    for name, pattern in _OFFERED:
-        found = pattern.search(offer[-2_000:])
-        if found and earlier:
-            slots = {"text": earlier}
-            if who := found.groupdict().get("who"):
-                slots["who"] = turn.known.names.get(who.lower(), who)
-            return Intent(name, slots)
-    return turn.intent
+def _decide(turn: Turn) -> tuple[list[Action], str]:
+    """Tool calls, or words."""
+    if turn.ask.offline is not None and not turn.results:
+        return [], turn.ask.offline
+    plan = Plan(turn)
+    calls = plan.calls()
+    if calls:
+        return calls, ""
+    text = plan.text()
+    reports = turn.reports.replace(NO_VIEW, "nothing, for want of a language model.")
+    return [], f"{text}\nMeanwhile:\n{reports}" if reports else text
 
 
 def _forced(turn: Turn) -> Action | None:
@@ -139,22 +102,26 @@ def _forced(turn: Turn) -> Action | None:
     if isinstance(choice, dict) and isinstance(choice.get("function"), dict):
         name = str(choice["function"].get("name", ""))
     elif choice == "required":
-        wanted = action_for(turn, _meant(turn))
-        name = wanted.tool if wanted and turn.has(wanted.tool) else next(iter(turn.tools))
+        name = next((action.tool for action in Plan(turn).calls()), next(iter(turn.tools)))
     if name not in turn.tools:
         return None
     schema = turn.tools[name]
-    wanted = action_for(turn, _meant(turn))
-    if wanted and wanted.tool == name:
-        return Action(name, fitted(wanted.arguments, schema, turn.said))
+    for wanted in Plan(turn).calls():
+        if wanted.tool == name:
+            return wanted
     made = instance({"type": "object", **schema}, turn.said.strip(), brief=True)
     return Action(name, made if isinstance(made, dict) else {})
 
 
-def _call_id(turn: Turn) -> str:
+def _call_id(turn: Turn, index: int) -> str:
     """The same for the same words at the same place, another anywhere else."""
-    seed = f"{len(turn.ask.messages)}\n{turn.ask.agent}\n{turn.said}"
+    seed = f"{len(turn.ask.messages)}\n{turn.ask.agent}\n{index}\n{turn.said}"
     return f"call_{sha256(seed.encode('utf-8', 'replace')).hexdigest()[:24]}"
+
+
+def _worded(turn: Turn, text: str) -> str:
+    """`text` in the form and as far as the caller asked for it."""
+    return until_stop(_shaped(turn, text), turn.ask.params.get("stop"))
 
 
 def _shaped(turn: Turn, text: str) -> str:

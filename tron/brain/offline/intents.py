@@ -8,6 +8,7 @@ import re
 
 import msgspec
 
+from tron.brain.offline.languages import language_of
 from tron.brain.offline.rules import (
     ASKING,
     CARRYING,
@@ -15,15 +16,24 @@ from tron.brain.offline.rules import (
     FACTS,
     NO_ONE,
     QUESTION,
-    SMALL,
     SUM,
     Rule,
 )
+from tron.brain.offline.rules_chat import CHAT
+from tron.brain.offline.rules_short import SMALL
+from tron.brain.offline.spelling import mended
 from tron.brain.offline.sums import work_out
 from tron.brain.offline.words import content_words, tidy, unwrap
 
-LONGESTSMALL_TALK = 160
+LONGEST_SMALL_TALK = 160
 """characters; longer texts are only read for requests that carry a text (remember, search, …)"""
+
+
+CHAT_FIRST = [rule for rule in CHAT if rule[0] in ("danger", "human", "no_call", "privacy")]
+"""would otherwise be taken for a fact or something to look up"""
+_BULLETS = re.compile(r"(?:^| )[-*•] ")
+PRONOUNS = frozenset(("it", "that", "this", "what she said", "what he said", "what they said",
+                      "her answer", "his answer", "the answer", "their answer"))  # fmt: skip
 
 
 class Intent(msgspec.Struct, frozen=True):
@@ -42,18 +52,34 @@ class Known(msgspec.Struct, frozen=True):
 
 
 def understand(text: str, known: Known) -> Intent:
-    """What `text` asks for."""
+    """What `text`, one request, asks for."""
     line = tidy(text)
+    found = _understood(line, known)
+    if found.name not in ("unknown", "question") or len(line) > LONGEST_SMALL_TALK:
+        return found
+    better = mended(line)
+    if better != line:
+        second = _understood(better, known)
+        if second.name not in ("unknown", "question"):
+            return second
+    language = language_of(line)
+    return Intent("foreign", {"language": language}) if language else found
+
+
+def _understood(line: str, known: Known) -> Intent:
     request = unwrap(line, known.me)
     wanted = request.text
     if not wanted:
         if request.greeted:
             return Intent("greeting")
+        if "sorry" in line.lower():
+            return Intent("sorry")
         return Intent("yes" if any(map(str.isalnum, line)) else "nothing")  # `ok`, `right`
     asked = line.rstrip().endswith("?") or bool(QUESTION.match(wanted))
     return (
         _asking(wanted, known)
         or _looked_up_here(wanted)
+        or _first(CHAT_FIRST, wanted, known)
         or _first(CARRYING, wanted, known)
         or _fact(wanted, asked)
         or _small(wanted, known)
@@ -64,7 +90,7 @@ def understand(text: str, known: Known) -> Intent:
 
 def _looked_up_here(wanted: str) -> Intent | None:
     """Contacts and knowledge are looked up before the web: `look up contact Bob`."""
-    if len(wanted) > LONGESTSMALL_TALK:
+    if len(wanted) > LONGEST_SMALL_TALK:
         return None
     for name, pattern in SMALL:
         if name in ("contact", "knowledge", "goodbye") and (found := pattern.match(wanted)):
@@ -80,6 +106,10 @@ def _first(rules: list[Rule], wanted: str, known: Known) -> Intent | None:
         slots = _slots(found)
         if "who" in slots and name.startswith("message"):
             slots["who"] = _named(slots["who"], known)
+        if name == "remember" and slots["text"].lower().rstrip(".!") in PRONOUNS:
+            return Intent("keep")
+        if "text" in slots and _BULLETS.match(slots["text"]):
+            slots["text"] = _BULLETS.sub(", ", slots["text"]).strip(", ")
         return Intent(name, slots)
     return None
 
@@ -123,7 +153,7 @@ def _asking(wanted: str, known: Known) -> Intent | None:
 
 
 def _fact(wanted: str, asked: bool) -> Intent | None:
-    if asked or len(wanted) > LONGESTSMALL_TALK:
+    if asked or len(wanted) > LONGEST_SMALL_TALK:
         return None
     for name, pattern in FACTS:
         found = pattern.match(wanted)
@@ -148,12 +178,12 @@ def _all_name(value: str, wanted: str) -> bool:
 
 
 def _small(wanted: str, known: Known) -> Intent | None:
-    if len(wanted) > LONGESTSMALL_TALK:
+    if len(wanted) > LONGEST_SMALL_TALK:
         return None
     found = SUM.match(wanted)
     if found and (value := work_out(found["sum"])) is not None:
         return Intent("sum", {"text": found["sum"].strip(), "value": value})
-    for name, pattern in SMALL:
+    for name, pattern in (*SMALL, *CHAT):
         match = pattern.match(wanted)
         if match is None:
             continue
@@ -163,12 +193,21 @@ def _small(wanted: str, known: Known) -> Intent | None:
             slots["who"] = _named(who, known)
         if name == "journal_read" and not _a_persona(slots.get("who", "you"), known):
             continue
+        if name == "transfer" and not _reachable(wanted, slots["who"], known):
+            continue
         if name == "maybe_name" and not slots["value"][0].isupper():
             continue
         if name == "who_is" and slots["who"] not in known.names.values():
             continue
         return Intent(name, slots)
     return None
+
+
+def _reachable(wanted: str, who: str, known: Known) -> bool:
+    """`give me Maya` wants to be put through, `give me a recipe` does not."""
+    if wanted.lower().startswith(("give", "get", "hand")):
+        return who in known.names.values()
+    return who.lower() not in NO_ONE
 
 
 def _without_name(wanted: str, known: Known) -> str:

@@ -3,14 +3,12 @@
 Nothing here states a fact it was not given. Tool results are put into words by results.py.
 """
 
+from tron.brain.offline.chat import chat
+from tron.brain.offline.fallback import fallback, no_model, rest
 from tron.brain.offline.intents import Intent
 from tron.brain.offline.reading import Turn
 from tron.brain.offline.voices import areas, lines, listed, name_of, title_of
-from tron.brain.offline.words import content_words, sentence, subject, to_second_person
-
-OFFER_MESSAGE = "Shall I leave {name} a message about it?"
-OFFER_ASK = "Shall I put it to {name}?"
-OFFER_REMEMBER = "Shall I remember it?"
+from tron.brain.offline.words import content_words, sentence, to_second_person
 
 _MISSING = {
     "remember": "keep a memory",
@@ -31,7 +29,6 @@ _MISSING = {
     "web_search": "search the web",
     "ask_persona": "ask a colleague",
     "delegate_task": "hand work to a colleague",
-    "transfer_call": "transfer you",
 }
 
 _ABILITIES = (
@@ -45,30 +42,32 @@ _ABILITIES = (
     ("read_journal", "say what I did today"),
     ("find_contact", "look up a contact"),
     ("list_processes", "say what is running"),
-    ("web_search", "search the web"),
     ("transfer_call", "transfer you"),
+)
+_EXAMPLES = (
+    ("current_time", "what time is it in Tokyo"),
+    ("remember", "remember that my dog is called Rex"),
+    ("take_message", "tell Maya that I'll be late"),
 )
 
 
 def unavailable(tool: str) -> str:
     """A tool that would have served is not offered."""
+    if tool == "transfer_call":
+        return "I can only transfer phone calls, and this isn't one."
     return f"I can't {_MISSING.get(tool, 'do that')} here: that isn't among my tools right now."
 
 
-def no_model(turn: Turn) -> str:
-    """Why the answers are as plain as they are, and what would change that; brief when repeated."""
-    if _explained(turn):
-        return "As I said, no language model, just fixed rules."
-    if turn.model_configured:
-        return "My language model can't be reached at the moment, so I work by fixed rules."
-    return (
-        "No language model is connected to this hub, so I work by fixed rules "
-        "(setting OPENAI_API_KEY or OPENAI_BASE_URL would change that)."
-    )
+def explanation(turn: Turn) -> str:
+    """The words that say why there is no model; "" if they were said before."""
+    return "" if turn.explained else no_model(turn)
 
 
-def answer(turn: Turn, intent: Intent) -> str:
-    """The answer to an intent that takes no tool, or none that would help."""
+def answer(turn: Turn, intent: Intent, *, alone: bool) -> str:
+    """The answer to an intent that takes no tool, or none that would help.
+
+    `alone`: nothing else was asked for in the same message.
+    """
     match intent.name:
         case "greeting":
             return _greeting(turn)
@@ -81,7 +80,7 @@ def answer(turn: Turn, intent: Intent) -> str:
         case "which_model":
             return f"None right now. {no_model(turn)}"
         case "help":
-            return f"I can {listed(abilities(turn), 'or')}. {no_model(turn)}"
+            return _help(turn)
         case "team":
             return _team(turn)
         case "who_is":
@@ -110,7 +109,10 @@ def answer(turn: Turn, intent: Intent) -> str:
             )
         case "nothing":
             return turn.pick(("I didn't catch anything.", "That came through empty."))
-    return fallback(turn, intent)
+    small_talk = chat(turn, intent)
+    if small_talk is not None:
+        return small_talk
+    return fallback(turn, intent) if alone else rest(turn, intent)
 
 
 def without_tool(turn: Turn, intent: Intent, tool: str) -> str:
@@ -121,7 +123,7 @@ def without_tool(turn: Turn, intent: Intent, tool: str) -> str:
         hello = f"Nice to meet you, {intent.slots['value']}. " if intent.name == "told_name" else ""
         return f"{hello}I'll have it for as long as we talk, but I can't keep a memory here."
     if tool in ("recall", "who_is_calling"):
-        return told_before(turn) or (
+        return told_before(turn, intent) or (
             f"{unavailable(tool)} And I don't see it in this conversation."
         )
     return unavailable(tool)
@@ -142,77 +144,25 @@ def not_possible(turn: Turn, intent: Intent) -> str | None:
     return None
 
 
-def told_before(turn: Turn) -> str:
+def told_before(turn: Turn, intent: Intent) -> str:
     """What the person said earlier in this conversation that answers the question; "" if nothing.
 
     The caller's own words, so they are given back as such.
     """
-    if turn.intent.name == "recall_all":
+    if intent.name == "recall_all":
         facts = [to_second_person(fact.slots["text"]) for fact in turn.told[:8]]
         return f"In this conversation you told me: {'; '.join(facts)}." if facts else ""
-    wanted = set(content_words(turn.intent.slots.get("query", "")))
-    if turn.intent.name == "caller":
+    wanted = set(content_words(intent.slots.get("query", "")))
+    if intent.name == "caller":
         wanted = {"name"}
+    now = {to_second_person(found.slots.get("text", "")) for found in turn.intents}
     best, best_hits = "", 0
     for fact in turn.told:
         words = set(content_words(fact.slots["text"])) | set(fact.slots.get("key", "").split())
         if len(words & wanted) > best_hits:
             best, best_hits = to_second_person(fact.slots["text"]), len(words & wanted)
-    return f"You told me earlier: {best.rstrip('.')}." if best else ""
-
-
-def fallback(turn: Turn, intent: Intent) -> str:
-    """Not understood: say so, say why, and offer what would really help."""
-    text = intent.slots.get("text", "")
-    about = subject(text)
-    if _explained(turn):
-        honest = turn.pick(
-            (
-                "That still takes a language model, which I don't have right now.",
-                "That one is beyond my fixed rules, I'm afraid.",
-                "I can't think that through without a language model.",
-                "I'd only be guessing, so I won't.",
-            )
-        )
-    else:
-        kind = "answer that" if intent.name == "question" else "do much with that"
-        honest = f"I can't {kind}. {no_model(turn)}"
-    caught = ""
-    if about:
-        caught = turn.pick(
-            (
-                f"I caught “{about}”.",
-                f"“{about}” is what I can make out.",
-                f"I did hear “{about}”.",
-            )
-        )
-    return " ".join(part for part in (honest, caught, _offer(turn, text)) if part)
-
-
-def _offer(turn: Turn, text: str) -> str:
-    """The most useful thing that can really be done with `text`."""
-    if (named := _named_in(turn, text)) and turn.has("take_message"):
-        return OFFER_MESSAGE.format(name=turn.called(named))
-    colleague = _whose_field(turn, text)
-    if colleague and turn.has("take_message"):
-        name = turn.called(colleague)
-        return f"That sounds like {name}'s field. {OFFER_MESSAGE.format(name=name)}"
-    if colleague and turn.has("ask_persona"):
-        name = turn.called(colleague)
-        return f"That sounds like {name}'s field. {OFFER_ASK.format(name=name)}"
-    offers = ["Ask “what can you do” to hear what works."]
-    if turn.intent.name == "unknown" and text.count(" ") > 2 and turn.has("remember"):
-        offers = [OFFER_REMEMBER]
-    elif subject(text) and turn.has("query_knowledge"):
-        offers.append(f"I can look it up: “what do you know about {subject(text)}”.")
-    if turn.has("take_message"):
-        offers.append(f"I can take a message: “tell {_somebody(turn)} that …”.")
-    return turn.pick(tuple(offers))
-
-
-def _explained(turn: Turn) -> bool:
-    """Whether it was already said in this conversation that there is no model."""
-    return any(m.role == "assistant" and "language model" in m.content for m in turn.ask.messages)
+    when = " earlier" if best not in now else ""
+    return f"You told me{when}: {best.rstrip('.')}." if best else ""
 
 
 def _greeting(turn: Turn) -> str:
@@ -224,38 +174,16 @@ def _greeting(turn: Turn) -> str:
     return f"{turn.pick(lines(turn.speaker, 'greeting'))} {hint}"
 
 
-def _somebody(turn: Turn) -> str:
-    others = [name_of(p) for p in turn.colleagues if p.id != turn.ask.agent]
-    return turn.pick(tuple(others)) if others else "Alex"
-
-
-def _named_in(turn: Turn, text: str) -> str | None:
-    """The first colleague that `text` names."""
-    spoken = (turn.known.names.get(word) for word in content_words(text[:2_000]))
-    return next((who for who in spoken if who and who != turn.ask.agent), None)
-
-
-def _whose_field(turn: Turn, text: str) -> str | None:
-    """The colleague whose focus the text touches most, if any."""
-    said = {_stem(word) for word in content_words(text[:2_000])}
-    best, best_hits = None, 0
-    for persona in turn.colleagues:
-        field = {_stem(word) for area in areas(persona.focus) for word in content_words(area)}
-        hits = len(field & said)
-        if hits > best_hits:
-            best, best_hits = persona.id, hits
-    return None if best == turn.ask.agent else best
-
-
-def _stem(word: str) -> str:
-    """Singular and plural alike."""
-    return word[:-1] if word.endswith("s") and len(word) > 3 else word
-
-
 def abilities(turn: Turn) -> list[str]:
     """What can really be done in this turn."""
     found = [words for tool, words in _ABILITIES if turn.has(tool)]
     return [*found, "do simple sums", "tell you who is on the team"]
+
+
+def _help(turn: Turn) -> str:
+    examples = [f"“{words}”" for tool, words in _EXAMPLES if turn.has(tool)]
+    such = f" For example: {', '.join(examples)}." if examples else ""
+    return f"I can {listed(abilities(turn))}.{such} {explanation(turn)}".rstrip()
 
 
 def _who(turn: Turn) -> str:
@@ -268,7 +196,7 @@ def _who(turn: Turn) -> str:
 def _identity(turn: Turn) -> str:
     focus = areas(turn.speaker.focus) if turn.speaker else []
     cares = f" I look after {listed(focus[:4])}." if focus else ""
-    return f"{_who(turn)}{cares} I'm an AI persona. {no_model(turn)}"
+    return f"{_who(turn)}{cares} I'm an AI persona. {explanation(turn)}".rstrip()
 
 
 def _colleague(turn: Turn, who: str) -> str:

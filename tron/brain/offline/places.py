@@ -3,6 +3,7 @@
 Answers None rather than guessing: a place that is not known is said to be unknown.
 """
 
+import re
 from functools import cache
 from zoneinfo import available_timezones
 
@@ -58,6 +59,9 @@ _MORE = {
     "utc": "gmt|zulu|universal time|greenwich",
 }
 
+_NAMED = re.compile(
+    r"\b(?:in|at|to|from) ([^\W\d_][\w'-]{1,30}(?: [\w'-]{1,30}){0,2})", re.IGNORECASE
+)
 _SKIPPED = ("etc/", "posix/", "right/", "systemv/")
 
 
@@ -85,3 +89,14 @@ def zone_of(place: str) -> str | None:
             if name in table:
                 return table[name]
     return None
+
+
+def place_in(text: str) -> str:
+    """The last place that a short text names after `in`, `at`, `to` or `from`; "" if none."""
+    for found in reversed(_NAMED.findall(text[:500])):
+        words = found.split(" ")
+        for size in range(1, len(words) + 1):
+            name = " ".join(words[:size])
+            if zone_of(name) is not None:
+                return name
+    return ""

@@ -10,13 +10,22 @@ from functools import cached_property
 from typing import Any
 
 from tron.brain.contract import Ask
-from tron.brain.offline.intents import Intent, Known, understand
+from tron.brain.offline.clauses import requests
+from tron.brain.offline.followups import followed
+from tron.brain.offline.intents import Intent, Known
 from tron.brain.offline.voices import Speaker, name_of
 from tron.brain.offline.words import choose
 from tron.conversation.turns import ToolCall
 
 LOOK_BACK = 40
 """messages of the person that are searched for what they told earlier"""
+FOLLOWED_BACK = 4
+"""messages of the person that a follow-up may go back"""
+RECENT = 10
+"""messages whose wording is not used again while there is other"""
+REPORTS = "Results of work you gave to colleagues; tell the caller:\n"
+"""how conversation/delegation.py announces them"""
+CAN_FOLLOW = frozenset("unknown question time no_weather foreign recall again".split())
 LONGEST_LOOKED_AT = 1_000
 """characters; longer earlier messages are not searched"""
 
@@ -61,39 +70,83 @@ class Turn:
 
     @cached_property
     def results(self) -> list[tuple[ToolCall, str]]:
-        """The tool results at the end of the messages, each with the call it answers."""
+        """What tools answered since the person spoke, each with its call, if that came last."""
         messages = self.ask.messages
+        if not messages or messages[-1].role != "tool":
+            return []
         at = len(messages)
-        while at and messages[at - 1].role == "tool":
+        while at and messages[at - 1].role != "user":
             at -= 1
-        calls = {
-            call.id: call
-            for message in messages[max(0, at - 1) : at]
-            for call in message.tool_calls or ()
-        }
-        return [
-            (
-                calls.get(message.tool_call_id or "")
-                or ToolCall(id="", name=message.name or "", arguments="{}"),
-                message.content,
-            )
-            for message in messages[at:]
-        ]
+        found: list[tuple[ToolCall, str]] = []
+        calls: dict[str, ToolCall] = {}
+        for message in messages[at:]:
+            calls.update({call.id: call for call in message.tool_calls or ()})
+            if message.role == "tool":
+                unnamed = ToolCall(id="", name=message.name or "", arguments="{}")
+                found.append((calls.get(message.tool_call_id or "", unnamed), message.content))
+        return found
 
     @cached_property
+    def intents(self) -> list[Intent]:
+        """What the person asks for now, in order; what goes on from before is filled in."""
+        found = requests(self.said, self.known)
+        if len(found) > 1 or found[0].name not in CAN_FOLLOW:
+            return found
+        said = [m.content for m in self.ask.messages if m.role == "user"][-FOLLOWED_BACK - 1 : -1]
+        earlier: list[Intent] = []
+        earlier_text = ""
+        for text in (text for text in said if len(text) <= LONGEST_LOOKED_AT):
+            earlier = self._going_on(text, requests(text, self.known), earlier, earlier_text)
+            earlier_text = text
+        return self._going_on(self.said, found, earlier, earlier_text)
+
+    def _going_on(
+        self, text: str, found: list[Intent], earlier: list[Intent], earlier_text: str
+    ) -> list[Intent]:
+        if len(found) > 1 or found[0].name not in CAN_FOLLOW:
+            return found
+        meanings = (followed(text, old, earlier_text, self.known) for old in reversed(earlier))
+        return next(([meaning] for meaning in meanings if meaning), found)
+
+    @property
     def intent(self) -> Intent:
-        return understand(self.said, self.known)
+        """The first of `intents`."""
+        return self.intents[0]
 
     @cached_property
     def told(self) -> list[Intent]:
-        """Facts the person told earlier in this conversation, newest first."""
-        earlier = [m.content for m in self.ask.messages[:-1] if m.role == "user"][-LOOK_BACK:]
+        """Facts the person told in this conversation, newest first."""
+        texts = [m.content for m in self.ask.messages if m.role == "user"][-LOOK_BACK:]
         facts = [
-            understand(text, self.known)
-            for text in reversed(earlier)
+            intent
+            for text in reversed(texts)
             if len(text) <= LONGEST_LOOKED_AT
+            for intent in requests(text, self.known)
         ]
         return [f for f in facts if f.name in ("told", "told_name", "remember", "remember_to")]
+
+    @cached_property
+    def explained(self) -> bool:
+        """Whether it was already said in this conversation that there is no model."""
+        return any(
+            m.role == "assistant" and "language model" in m.content for m in self.ask.messages
+        )
+
+    @cached_property
+    def colleague_asks(self) -> bool:
+        """Whether another persona asks, not a person (conversation/delegation.py says so)."""
+        return any(
+            m.role == "system" and ", your colleague, asks you." in m.content
+            for m in self.ask.messages
+        )
+
+    @cached_property
+    def reports(self) -> str:
+        """What came back from work given to colleagues, to be told to the person; "" if nothing."""
+        for message in self.ask.messages:
+            if message.role == "system" and REPORTS in message.content:
+                return message.content.partition(REPORTS)[2].split("\n\n")[0].strip()
+        return ""
 
     @cached_property
     def before(self) -> tuple[str, str]:
@@ -105,7 +158,11 @@ class Turn:
         return next((m.content for m in reversed(spoken[:-2]) if m.role == "user"), ""), answer
 
     def pick(self, options: tuple[str, ...]) -> str:
-        return choose(options, self.number, self.said[:200])
+        """One of `options`, always the same in this turn, if possible none said lately."""
+        said = [m.content for m in self.ask.messages[-RECENT:] if m.role == "assistant"]
+        fresh = tuple(o for o in options if not any(o in answer for answer in said))
+        fresh = fresh or tuple(o for o in options if o not in self.before[1])
+        return choose(fresh or options, self.number, self.said[:200])
 
     def called(self, who: str) -> str:
         """A persona's name for its id; anybody else as they were named."""

@@ -8,8 +8,10 @@ import json
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
+from tron.brain.offline.fallback import NO_VIEW
+from tron.brain.offline.intents import Intent
 from tron.brain.offline.phrasing import told_before
 from tron.brain.offline.places import zone_of
 from tron.brain.offline.reading import Turn, arguments_of
@@ -43,21 +45,39 @@ _KEY = re.compile(r" \[[^\[\]]{1,200}\]$")
 _BULLET = re.compile(r"^(?:[-*•]|[0-9]{1,3}[.)]) +")
 
 
-def phrase(turn: Turn) -> str:
-    """Every result at the end of the messages, put into words."""
-    said = [_one(turn, call, result) for call, result in turn.results]
-    return "\n".join(text for text in said if text)
+RECALLED = ("I have this:", "From memory:", "What I have:")
+"""how something remembered is introduced"""
 
 
-def _one(turn: Turn, call: ToolCall, result: str) -> str:
+def phrase(turn: Turn, intent: Intent, call: ToolCall, result: str) -> str:
+    """The result of `call`, made for `intent`, put into words."""
     text = readable(result)
     unsure = call.name in _CHANGES and not _DID.match(text)
     if unsure or (call.name != "ask_persona" and _REFUSED.match(text)):
         return sentence(text)
     if phraser := _PHRASERS.get(call.name):
-        return phraser(turn, arguments_of(call), text)
+        return phraser(_Found(turn, intent, arguments_of(call), text))
     name = call.name.replace("_", " ") or "the tool"
     return f"{sentence(name).rstrip('.')}: {text}" if text else f"Nothing came back from {name}."
+
+
+class _Found(NamedTuple):
+    """What a tool found, and for what."""
+
+    turn: Turn
+    intent: Intent
+    arguments: Arguments
+    text: str
+
+    def called(self, argument: str) -> str:
+        """The name of the person in `argument`."""
+        return self.turn.called(str(self.arguments.get(argument, "")))
+
+    def done(self) -> str:
+        return self.turn.pick(lines(self.turn.speaker, "done"))
+
+
+Phraser = Callable[[_Found], str]
 
 
 def empty(text: str) -> bool:
@@ -107,40 +127,42 @@ def _listed(intro: str, text: str) -> str:
     return f"{intro}:\n" + "\n".join(f"- {entry}" for entry in found)
 
 
-def _done(turn: Turn) -> str:
-    return turn.pick(lines(turn.speaker, "done"))
-
-
-def _remembered(turn: Turn, arguments: Arguments, text: str) -> str:
-    fact = str(arguments.get("fact", "")).rstrip(" .")
-    if turn.intent.name == "told_name":
-        return f"Nice to meet you, {turn.intent.slots['value']}. I'll remember your name."
-    if turn.intent.name == "remember_to":
+def _remembered(found: _Found) -> str:
+    fact = str(found.arguments.get("fact", "")).rstrip(" .")
+    if found.intent.name == "keep":
+        return f"{found.done()} I'll remember that: {to_their_face(fact)}."
+    if found.intent.name == "told_name":
+        return f"Nice to meet you, {found.intent.slots['value']}. I'll remember your name."
+    if found.intent.name == "remember_to":
         return (
-            f"{_done(turn)} I've kept it: {turn.intent.slots['text']}. "
+            f"{found.done()} I've kept it: {found.intent.slots['text']}. "
             "I can't ring you, but ask me and I'll have it."
         )
-    whom = " for everyone" if arguments.get("shared") else ""
-    return f"{_done(turn)} I'll remember{whom}: {to_their_face(fact)}."
+    whom = " for everyone" if found.arguments.get("shared") else ""
+    return f"{found.done()} I'll remember{whom}: {to_their_face(fact)}."
 
 
-def _recalled(turn: Turn, arguments: Arguments, text: str) -> str:
-    if turn.intent.name == "forget":
-        kept = "" if empty(text) else f" {_listed('I do have', text)}"
-        advice = "\nSay “forget” and the name in brackets to drop one." if kept else ""
-        return f"I have nothing under that name to forget.{kept}{advice}"
-    if empty(text):
-        return told_before(turn) or (
+def _recalled(found: _Found) -> str:
+    if found.intent.name == "forget":
+        have = "" if empty(found.text) else f" {_listed('I do have', found.text)}"
+        advice = "\nSay “forget” and the name in brackets to drop one." if have else ""
+        return f"I have nothing under that name to forget.{have}{advice}"
+    if empty(found.text) and found.intent.name in ("knowledge", "about"):
+        return "I find nothing on that, neither in the team's knowledge nor in my memory."
+    if empty(found.text):
+        return told_before(found.turn, found.intent) or (
             "I don't have anything about that yet. Tell me and I'll remember it."
         )
-    found = [to_their_face(_KEY.sub("", entry)) for entry in _entries(text)]
-    return _listed(turn.pick(("I have this", "From memory", "What I have")), "\n".join(found))
+    kept = [to_their_face(_KEY.sub("", entry)) for entry in _entries(found.text)]
+    return _listed(found.turn.pick(RECALLED).rstrip(":"), "\n".join(kept))
 
 
-def _who_is_calling(turn: Turn, arguments: Arguments, text: str) -> str:
+def _who_is_calling(found: _Found) -> str:
+    text = found.text
     for third, second in _TO_THEIR_FACE:
         text = text.replace(third, second)
-    return " ".join(part for part in (sentence(text), told_before(turn)) if part)
+    told = told_before(found.turn, found.intent)
+    return " ".join(part for part in (sentence(text), told) if part)
 
 
 _TO_THEIR_FACE = (
@@ -150,55 +172,61 @@ _TO_THEIR_FACE = (
 )
 
 
-def _forgotten(turn: Turn, arguments: Arguments, text: str) -> str:
-    return f"{_done(turn)} I've forgotten “{arguments.get('key', '')}”."
+def _forgotten(found: _Found) -> str:
+    return f"{found.done()} I've forgotten “{found.arguments.get('key', '')}”."
 
 
-def _time(turn: Turn, arguments: Arguments, text: str) -> str:
-    zone = str(arguments.get("timezone") or "")
-    place = turn.intent.slots.get("place", "")
-    if not _WEEKDAY.match(text):
-        return sentence(text)
+def _time(found: _Found) -> str:
+    zone = str(found.arguments.get("timezone") or "")
+    place = found.intent.slots.get("place", "")
+    if not _WEEKDAY.match(found.text):
+        return sentence(found.text)
     if place and zone_of(place) == zone:
-        return f"In {_capitals(place)} it's {text}."
-    return f"It's {text}."
+        return f"In {_capitals(place)} it's {found.text}."
+    return f"It's {found.text}."
 
 
 def _capitals(place: str) -> str:
     return " ".join(w if any(c.isupper() for c in w) else w.capitalize() for w in place.split())
 
 
-def _asked(turn: Turn, arguments: Arguments, text: str) -> str:
-    name = turn.called(str(arguments.get("persona", "")))
-    return f"{name} says: {text}" if text else f"{name} gave no answer."
+def _asked(found: _Found) -> str:
+    name = found.called("persona")
+    if NO_VIEW in found.text:
+        return f"{name} has nothing to say to that: there is no language model to think with."
+    return f"{name} says: {found.text}" if found.text else f"{name} gave no answer."
 
 
-def _delegated(turn: Turn, arguments: Arguments, text: str) -> str:
-    name = turn.called(str(arguments.get("persona", "")))
-    return f"{name} has it. {sentence(text)}".strip()
+def _delegated(found: _Found) -> str:
+    name = found.called("persona")
+    if found.text.startswith(f"{name} "):
+        return sentence(found.text)
+    return f"{name} has it. {sentence(found.text)}".strip()
 
 
-def _message(turn: Turn, arguments: Arguments, text: str) -> str:
-    name = turn.called(str(arguments.get("to", "")))
-    return f"{_done(turn)} I've taken the message for {name}: “{arguments.get('message', '')}”"
+def _message(found: _Found) -> str:
+    name = found.called("to")
+    return (
+        f"{found.done()} I've taken the message for {name}: “{found.arguments.get('message', '')}”."
+    )
 
 
-def _with(intro: str, nothing: str) -> Callable[[Turn, Arguments, str], str]:
-    def phraser(turn: Turn, arguments: Arguments, text: str) -> str:
-        return nothing if empty(text) else _listed(intro, text)
+def _with(intro: str, nothing: str) -> Phraser:
+    def phraser(found: _Found) -> str:
+        return nothing if empty(found.text) else _listed(intro, found.text)
 
     return phraser
 
 
-def _confirmed(words: str) -> Callable[[Turn, Arguments, str], str]:
-    return lambda turn, arguments, text: f"{_done(turn)} {words}"
+def _confirmed(words: str) -> Phraser:
+    return lambda found: f"{found.done()} {words}"
 
 
-def _transferred(turn: Turn, arguments: Arguments, text: str) -> str:
-    return f"One moment, I'm connecting you with {turn.called(str(arguments.get('to', '')))}."
+def _transferred(found: _Found) -> str:
+    return f"One moment, I'm connecting you with {found.called('to')}."
 
 
-_PHRASERS: dict[str, Callable[[Turn, Arguments, str], str]] = {
+_PHRASERS: dict[str, Phraser] = {
     "remember": _remembered,
     "recall": _recalled,
     "forget": _forgotten,
@@ -215,12 +243,12 @@ _PHRASERS: dict[str, Callable[[Turn, Arguments, str], str]] = {
     "find_contact": _with("In the contacts", "I find nobody by that name in the contacts."),
     "save_contact": _confirmed("The contact is saved."),
     "write_journal": _confirmed("It's in my journal."),
-    "read_journal": _with("From the journal", "The journal has nothing for that time."),
+    "read_journal": _with("From the journal", "The journal has nothing for that time yet."),
     "list_processes": _with("Right now", "Nothing is running that I can see."),
     "inspect_process": _with("Here's what I see", "I see no such process."),
     "web_search": _with("From the web", "The search found nothing."),
     "transfer_call": _transferred,
-    "end_call": lambda turn, arguments, text: turn.pick(lines(turn.speaker, "goodbye")),
+    "end_call": lambda found: found.turn.pick(lines(found.turn.speaker, "goodbye")),
 }
 _CHANGES = frozenset(
     (

@@ -22,14 +22,16 @@ good day|morning|evening|hi there|hello there|hey there
 """)
 _FILLERS = _phrases("""
 um|uh|uhm|er|erm|hmm|ah|oh|ok|okay|so|well|right|alright|all right|now|please|just|quickly|
-quick question|actually|and|also|then|you know|i mean|excuse me|sorry
+quick question|quick one|one more thing|another thing|one question|by the way|btw|first|
+finally|actually|and|also|then|like|yeah and|you know|i mean|excuse me|sorry
 """)
 _REQUESTS = _phrases("""
 can you|could you|would you|will you|can u|i want you to|i'd like you to|id like you to|
 i would like you to|i need you to|do me a favor and|do me a favour and|tell me|let me know|
 i want to know|i'd like to know|id like to know|do you know|can you tell me|
 could you tell me|can i ask|may i ask|go ahead and|would you mind|can we|
-i would like to know|you should|i want to|i'd like to|id like to|i would like to|can i|
+i would like to know|i was wondering|i'm wondering|i am wondering|i wonder|
+just wondering|you should|i want to|i'd like to|id like to|i would like to|can i|
 could i|may i|let's|lets|let me
 """)
 _LONGEST_OPENER = 5  # words
@@ -51,7 +53,7 @@ STOP_WORDS = frozenset(
     hm thinking between during exactly
     worried wondering wonder feel feels feeling guess suppose talk talking speak speaking good
     bad new next last today tomorrow yesterday
-    """.split()  # noqa: SIM905 - a list of words reads better as text
+    """.split()
 )
 
 _FLIP = {
@@ -122,7 +124,7 @@ def _without_tail(text: str, names: frozenset[str]) -> str:
         head, _, last = text.rpartition(" ")
         word = last.lower()
         closing = word in names or word in ("thanks", "ok", "okay")
-        if (word == "please" and head) or (closing and head.endswith(",")):
+        if (word in ("please", "pls", "plz") and head) or (closing and head.endswith(",")):
             text = head
         elif text.lower().endswith((", thank you", "? thank you")):
             text = text[: -len(" thank you")]
@@ -139,21 +141,6 @@ def content_words(text: str) -> list[str]:
         if word not in STOP_WORDS and len(word) > 1:
             found.append(word)
     return found
-
-
-def subject(text: str) -> str:
-    """The last run of content words near the start of `text`, at most four; "" if none."""
-    runs: list[list[str]] = [[]]
-    for word in text[:400].split():
-        core = word.strip(_EDGE)
-        if core and content_words(core) and all(c.isalnum() or c in "'-&" for c in core):
-            runs[-1].append(core)
-        elif runs[-1]:
-            runs.append([])
-        if runs[-1] and word[-1] in ".,;:!?":
-            runs.append([])
-    filled = [run for run in runs if run]
-    return " ".join(max(filled[-3:], key=len)[-4:])[:60] if filled else ""
 
 
 def to_second_person(text: str) -> str:
@@ -180,6 +167,8 @@ def to_their_face(fact: str) -> str:
     """The opposite of `as_fact`: `your dog is called Rex`."""
     if fact.startswith(CALLERS):
         return f"your{fact.removeprefix(CALLERS)}"
+    if fact.startswith("The caller asked "):
+        return f"you{fact.removeprefix('The caller')}"
     return to_second_person(fact.removeprefix(CALLER_SAID).strip())
 
 

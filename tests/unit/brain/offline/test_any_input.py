@@ -116,8 +116,15 @@ async def test_any_parameters_end_well(
         "\n" * 100_000,
         "please " * 15_000,
         "search for " + "🙂" * 50_000,
+        "what time is it, " * 6_000,
+        "what time is it and " * 5_000,
+        "my name is Ana. " * 6_000,
+        "remember that a, " * 6_000,
+        "tell riley a\n" * 8_000,
+        "- \n" * 30_000,
+        "the the " * 12_000,
     ],
-    ids=lambda text: text[:20],
+    ids=lambda text: text[:24],
 )
 async def test_a_long_message_takes_no_long_time(text: str) -> None:
     began = time.process_time()
