@@ -41,11 +41,14 @@ def identify(headers: Headers, body: Mapping[str, Any], *, now_ns: int) -> Calle
         or _text(extra.get("user_id"))
         or _text(extra.get("caller_id"))
         or _text(headers.get("X-User-ID"))
+        or _text(body.get("user_id"))  # ElevenLabs puts it there as well
         or _text(body.get("user"))
     )
     if person:
         name = _text(customer.get("name")) or None
-        return Caller(id=_phone(person) or person, known=True, call_id=call_id, name=name)
+        # Only a number is written in many ways; `1.11.1.1` and `11.1.1.1` are two people.
+        person = _phone(person) if person.startswith("+") else person
+        return Caller(id=person, known=True, call_id=call_id, name=name)
     if request_id := _text(headers.get("X-Request-ID")):
         known = request_id if request_id.startswith("req-") else f"req-{request_id}"
         return Caller(id=known, known=True, call_id=call_id)

@@ -7,18 +7,19 @@ row in `delegations`: a result or a failure is never lost, and one whose hub die
 interrupted.
 """
 
+import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import structlog
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import insert, select, update
 
 from tron.agents.registry import Registry
 from tron.clock import Clock
 from tron.conversation.turns import Caller, Message, TurnInput
-from tron.errors import TronError
+from tron.errors import StorageUnavailable, TronError
 from tron.life.heartbeat import DEAD_AFTER_MS
 from tron.storage.store import Store
 from tron.storage.tables import delegations as table
@@ -35,6 +36,7 @@ Ask = Callable[[TurnInput], Awaitable["Reply"]]
 
 ASK_TIMEOUT_S = 120.0
 RUNNING_LIMIT = 100
+SAVE_AGAIN_S = 2.0
 REPORTED_CHARS = 4_000
 INTERRUPTED = "It was interrupted when the hub stopped."
 
@@ -88,7 +90,8 @@ class Delegations:
         ]
 
     async def start(self) -> None:
-        """Find the results nobody was told of yet."""
+        """Find the results nobody was told of yet, whichever hub they came to."""
+        found: dict[tuple[str, str], list[str]] = {}
         async with self._store.read() as connection:
             rows = await connection.execute(
                 select(table.c.client_id, table.c.session_key, table.c.id).where(
@@ -96,7 +99,8 @@ class Delegations:
                 )
             )
             for client_id, session, id in rows:
-                self._news.setdefault((client_id, session), []).append(id)
+                found.setdefault((client_id, session), []).append(id)
+        self._news = found
 
     async def adopt(self) -> None:
         """Close the tasks that hubs now dead left behind, so that their givers are told."""
@@ -104,38 +108,41 @@ class Delegations:
         alive = select(hubs.c.id).where(hubs.c.seen_at > now - DEAD_AFTER_MS)
         left = (table.c.status == "running", table.c.hub != self._hub_id, table.c.hub.not_in(alive))
 
-        def unit(connection: Connection) -> list[tuple[str, str, str]]:
-            rows = connection.execute(
-                select(table.c.client_id, table.c.session_key, table.c.id).where(*left)
-            ).all()
-            connection.execute(
-                update(table)
-                .where(table.c.id.in_([row.id for row in rows]))
-                .values(status="failed", result=INTERRUPTED, completed_at=now)
-            )
-            return [(row.client_id, row.session_key, row.id) for row in rows]
+        failed = {"status": "failed", "result": INTERRUPTED, "completed_at": now}
+        await self._store.write(lambda c: c.execute(update(table).where(*left).values(failed)))
+        await self.start()
 
-        for client_id, session, id in await self._store.write(unit):
-            self._news.setdefault((client_id, session), []).append(id)
+    async def report(self, client_id: str, session: str) -> tuple[str, list[str]]:
+        """What came back for this conversation, for the persona's prompt, and the ids of it.
 
-    async def report(self, client_id: str, session: str) -> str:
-        """What came back for this conversation since its last turn, for the persona's prompt."""
-        ids = self._news.pop((client_id, session), None)
+        It comes again until it is known to have been told.
+        """
+        ids = self._news.get((client_id, session))
         if not ids:
-            return ""
-        chosen = table.c.id.in_(ids) & (table.c.client_id == client_id)
+            return "", []
+        chosen = table.c.id.in_(ids) & (table.c.client_id == client_id) & ~table.c.reported
         async with self._store.read() as connection:
             rows = (
                 await connection.execute(select(table).where(chosen).order_by(table.c.completed_at))
             ).all()
-        await self._store.write(
-            lambda c: c.execute(update(table).where(chosen).values(reported=True))
-        )
+        if not rows:  # another hub was faster
+            return "", ids
         lines = [
             f"- {self._name(row.agent)} {_outcome(row.status)} ({row.task}): {row.result}"
             for row in rows
         ]
-        return "Results of work you gave to colleagues; tell the caller:\n" + "\n".join(lines)
+        news = "Results of work you gave to colleagues; tell the caller:\n" + "\n".join(lines)
+        return news, ids
+
+    async def told(self, client_id: str, session: str, ids: list[str]) -> None:
+        """The caller has heard of these. Raises StorageUnavailable."""
+        chosen = table.c.id.in_(ids) & (table.c.client_id == client_id)
+        await self._store.write(
+            lambda c: c.execute(update(table).where(chosen).values(reported=True))
+        )
+        left = [id for id in self._news.pop((client_id, session), []) if id not in ids]
+        if left:
+            self._news[client_id, session] = left
 
     async def _ask_persona(self, context: ToolContext, args: AskPersona) -> str:
         agent = self._colleague(args.persona, context)
@@ -172,9 +179,17 @@ class Delegations:
             "result": result[:REPORTED_CHARS],
             "completed_at": self._clock.now_ms(),
         }
-        await self._store.write(
-            lambda c: c.execute(update(table).where(table.c.id == row["id"]).values(changes))
-        )
+        while True:
+            try:
+                await self._store.write(
+                    lambda c: c.execute(
+                        update(table).where(table.c.id == row["id"]).values(changes)
+                    )
+                )
+                break
+            except StorageUnavailable as error:
+                log.warning("delegation.unsaved", id=row["id"], error=str(error))
+                await asyncio.sleep(SAVE_AGAIN_S)
         self._news.setdefault((row["client_id"], row["session_key"]), []).append(row["id"])
 
     async def _answer(self, context: ToolContext, agent: str, request: str) -> str:

@@ -26,6 +26,7 @@ from tron.conversation.summary import Summaries
 from tron.conversation.thinking import Thinking, Thought, ToolRecord, record
 from tron.conversation.turns import (
     Batches,
+    Caller,
     CallerToolCalls,
     Done,
     Message,
@@ -35,7 +36,7 @@ from tron.conversation.turns import (
     ToolFinished,
     TurnInput,
 )
-from tron.conversation.window import window
+from tron.conversation.window import settled, window
 from tron.errors import (
     Invalid,
     NotConfigured,
@@ -43,7 +44,6 @@ from tron.errors import (
     Overloaded,
     ProcessEnded,
     StorageUnavailable,
-    TronError,
 )
 from tron.events import Bus
 from tron.memory.briefing import Briefing
@@ -97,6 +97,8 @@ class Door:
         self._summaries = summaries
         self._delegations = delegations
         self._tasks = Tasks("door")
+        self._floors: set[Floor] = set()
+        """of the turns inside"""
         self._open = True
 
     async def converse(self, turn: TurnInput) -> Batches:
@@ -104,26 +106,33 @@ class Door:
 
         Closing the stream early ends the turn, stops the model, and keeps what was said so far.
         """
-        if not self._open:
+        # What a colleague asks, or a caller on the line says, is part of something inside.
+        if not (self._open or turn.parent or turn.in_call):
             raise Overloaded("The hub is shutting down.", retry_after=5)
         history, new = split(turn.messages)
-        if not new:
+        if not new and (history or not turn.instructions):
             raise Invalid("The last message must be from the user or a tool.", param="messages")
-        session = await self._sessions.open(turn, self._persona(turn.agent).id)
+        agent = self._persona(turn.agent).id
+        session = await self._sessions.open(turn, agent)
         floor = Floor()
+        self._floors.add(floor)
         started = self._clock.monotonic()
         outcome = "failed"
         thought = Thought()
-        heard = False
+        heard = kept = False
         try:
             process = await self._claim(floor, session, turn)
             floor.hold()
+            if turn.agent is not None and session.agent != agent:
+                self._sessions.hand_over(session, agent)
             persona = self._persona(session.agent)
             known = reconcile(session.messages, history, new)
-            await self._sessions.append(session, known.add, keep=known.keep)
+            behind = await self._sessions.append(session, known.add, keep=known.keep)
+            talk = session.messages if behind else known.context
             yield [Opened(session=session.key, process_id=process.id, agent=session.agent)]
             floor.hold()  # whoever asks for more is who would be interrupted
-            messages = await self._context(turn, session, persona, known.context, len(new))
+            news, told = await self._delegations.report(turn.client_id, session.key)
+            messages = await self._context(turn, session, persona, talk, len(new), news)
             stream = self._thinking.run(
                 thought,
                 persona=persona,
@@ -135,6 +144,7 @@ class Door:
                     caller=session.caller,
                     caller_name=turn.caller.name or "",
                     tools=persona.tools,
+                    wire_tools=turn.wire_tools,
                 ),
                 params=turn.params,
                 caller_tools=turn.tools,
@@ -145,7 +155,10 @@ class Door:
                     heard = True
                     yield batch
                     floor.hold()
+            kept = True  # even if the caller leaves while it is being stored
             await self._keep(session, thought)
+            if told:
+                await self._tell(turn.client_id, session.key, told)
             outcome = "done"
             yield [self._done(session, process, thought)]
         except asyncio.CancelledError:
@@ -158,8 +171,8 @@ class Door:
             outcome = outcome if outcome == "done" else "abandoned"
             raise
         finally:
-            if outcome == "done" or not heard:
-                floor.leave()
+            if kept or not heard:
+                self._leave(floor)
             else:
                 # The caller may be gone, so somebody else keeps what was said, then leaves.
                 self._tasks.start(self._keep_partly(session, thought, floor), "keep")
@@ -186,6 +199,35 @@ class Door:
         assert done is not None  # converse ends with Done or raises
         return Reply(text="".join(pieces), done=done, calls=calls, tools=tools)
 
+    async def heard(self, client_id: str, session_key: str, text: str) -> None:
+        """The last answer of a session was spoken, and only `text` of it was heard.
+
+        The transcript keeps no more than that, so that nobody refers to words the listener never
+        got. Raises NotFound, StorageUnavailable.
+        """
+        session = await self._sessions.named(client_id, session_key)
+        floor = Floor()
+        self._floors.add(floor)
+        try:
+            turn = TurnInput(
+                caller=Caller(id=session.caller, known=True),
+                channel=session.channel,
+                messages=[],
+                client_id=client_id,
+            )
+            await self._claim(floor, session, turn)
+            answer = session.entries[-1] if session.entries else None
+            if answer is None or answer.message.role != "assistant":
+                return  # nothing of the answer had been stored
+            if answer.message.content.strip() == text.strip():
+                return
+            left = [Message(role="assistant", content=text)] if text.strip() else []
+            await self._sessions.append(
+                session, left, tools=answer.tools, interrupted=True, keep=len(session.entries) - 1
+            )
+        finally:
+            self._leave(floor)
+
     def _persona(self, agent: str | None) -> Persona:
         """The persona asked for. Raises NotFound for an unknown one."""
         name = agent or self._settings.default_agent
@@ -208,8 +250,8 @@ class Door:
             try:
                 await floor.claim(process)
             except ProcessEnded:
-                if process.error is not None:  # it was stopped, not just put to rest
-                    raise
+                if process.error is not None or floor.taken_back is not None:
+                    raise  # it was stopped, not just put to rest
                 if session.process is process:
                     session.process = None
             else:
@@ -258,6 +300,7 @@ class Door:
         persona: Persona,
         conversation: list[Message],
         newest: int,
+        news: str,
     ) -> list[Message]:
         """All that the model reads: system prompt and as much of the talk as fits."""
         # Nothing can be remembered of somebody whose name was made up a moment ago.
@@ -265,8 +308,7 @@ class Door:
         briefing = await self._briefing.brief(
             turn.client_id, agent=persona.id, person="" if stranger else session.caller
         )
-        if news := await self._delegations.report(turn.client_id, session.key):
-            briefing = f"{briefing}\n\n{news}".strip()
+        briefing = f"{briefing}\n\n{news}".strip()
         system = system_prompt(
             persona,
             colleagues=roster(self._agents.personas, persona),
@@ -278,27 +320,35 @@ class Door:
         )
         budget = max(self._settings.context_tokens - estimate(system), 0)
         talk = window(conversation, budget_tokens=budget, newest=newest)
-        return [Message(role="system", content=system), *talk]
+        return [Message(role="system", content=system), *settled(talk)]
 
-    async def _keep(self, session: Session, thought: Thought) -> None:
+    async def _keep(self, session: Session, thought: Thought, *, interrupted: bool = False) -> None:
         """Store the answer. If the store is away it is held in memory: it has been given."""
         answer = _answer(thought)
         try:
-            await self._sessions.append(session, [answer], tools=thought.tools)
-        except StorageUnavailable:
+            await self._sessions.append(
+                session, [answer], tools=thought.tools, interrupted=interrupted
+            )
+        except (StorageUnavailable, Overloaded):
             log.error("answer.unsaved", session=session.key)
-            self._sessions.keep_unsaved(session, answer, thought.tools)
+            self._sessions.keep_unsaved(session, answer, thought.tools, interrupted=interrupted)
+
+    async def _tell(self, client_id: str, session: str, ids: list[str]) -> None:
+        try:
+            await self._delegations.told(client_id, session, ids)
+        except StorageUnavailable:  # they are told once more: better than never
+            log.warning("delegation.told_unsaved", session=session)
 
     async def _keep_partly(self, session: Session, thought: Thought, floor: Floor) -> None:
         try:
             if thought.pieces or thought.tools:
-                await self._sessions.append(
-                    session, [_answer(thought)], tools=thought.tools, interrupted=True
-                )
-        except TronError as error:
-            log.error("answer.unsaved", session=session.key, error=str(error))
+                await self._keep(session, thought, interrupted=True)
         finally:
-            floor.leave()
+            self._leave(floor)
+
+    def _leave(self, floor: Floor) -> None:
+        floor.leave()
+        self._floors.discard(floor)
 
     def _done(self, session: Session, process: Process, thought: Thought) -> Done:
         return Done(
@@ -328,10 +378,10 @@ class Door:
 
     async def end(self, client_id: str, key: str) -> None:
         """End and remove a session; a running turn in it is stopped. Raises NotFound."""
-        for session in self._sessions.live:
-            if (session.client_id, session.key) == (client_id, key) and session.process:
-                await self._orchestrator.kill(session.process.id)
-                await self._tasks.drain(5)  # what was said so far is being kept; then it all goes
+        session = self._sessions.get(client_id, key)
+        if session is not None and session.process is not None:
+            session.deleted = True  # whatever is still being said in it is not kept
+            await self._orchestrator.kill(session.process.id)
         await self._sessions.delete(client_id, key)
 
     def shut(self) -> None:
@@ -339,6 +389,9 @@ class Door:
         self._open = False
 
     async def close(self) -> None:
+        """End the turns that are still inside; what was said in them is kept."""
+        stopping = ProcessEnded("The hub is stopping.")
+        await asyncio.gather(*(floor.end(stopping) for floor in tuple(self._floors)))
         await self._tasks.drain(5)
         await self._tasks.close()
 

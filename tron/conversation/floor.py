@@ -65,10 +65,16 @@ class Floor:
             # The next turn waits until this one has stored what was said, but not for ever.
             await asyncio.wait([self._over], timeout=LEAVING_S)
 
+    async def end(self, error: TronError) -> None:
+        """Take the floor back and wait until its holder has left it."""
+        self.take_back(error)
+        await asyncio.wait([self._over], timeout=LEAVING_S)
+
     def take_back(self, error: TronError) -> None:
         """Interrupt whoever holds the floor; they see `error`."""
         if self._over.done():
             return
         self.taken_back = error
+        self.refuse(error)  # if it still waits
         if self._holder is not None:
             self._holder.cancel()

@@ -71,18 +71,19 @@ def _align(stored: list[Message], history: list[Message]) -> tuple[int, int, int
     Either the history starts somewhere inside what is stored, or it reaches further back than
     what is held and the stored part starts somewhere inside it.
     """
-    best = (0, 0, 0)
+    best, score = (0, 0, 0), (False, 0)  # a fit to the end of the history, then the longer one
     for at in range(len(stored)):
         matched = _common(stored[at:], history)
-        if matched >= max(best[2], 1):
-            best = (at, 0, matched)
+        if matched and (fit := (matched == len(history), matched)) >= score:
+            best, score = (at, 0, matched), fit
     for skipped in range(1, len(history)):
         matched = _common(stored, history[skipped:])
         # A greeting repeats in every conversation: only a full fit is evidence, or one that
         # differs in its last message, an answer that was cut.
         full = min(len(stored), len(history) - skipped)
-        if matched > best[2] and (matched == full or 1 < matched == full - 1):
-            best = (0, skipped, matched)
+        fit = (skipped + matched == len(history), matched)
+        if fit > score and (matched == full or 1 < matched == full - 1):
+            best, score = (0, skipped, matched), fit
     return best
 
 

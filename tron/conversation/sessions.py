@@ -57,7 +57,8 @@ class Session:
         self.updated_at: int = row["updated_at"]
         self.summary: str | None = row.get("summary")
         self.summary_seq: int = row.get("summary_seq") or 0
-        self.digest: str | None = row.get("digest") or EMPTY_DIGEST
+        self.digest: str | None = row.get("digest") if stored else EMPTY_DIGEST
+        """None: rewritten by its caller, so not to be found by its history"""
         self.ended: bool = row.get("ended_at") is not None
         self.deleted = False
         self.process: Process | None = None
@@ -105,11 +106,9 @@ class Sessions:
         """The session `turn` belongs to, found or made. Raises NotFound for a named one."""
         client_id, caller = turn.client_id, turn.caller
         if turn.session is not None:
-            session = await self._by_key(client_id, turn.session)
-            if session is None:
-                raise NotFound(f"There is no session {turn.session!r}.", param="session")
+            session = await self.named(client_id, turn.session)
         elif caller.call_id:
-            key = _call_key(client_id, caller.call_id)
+            key = call_key(client_id, caller.call_id)
             session = await self._once(
                 ("key", client_id, key), lambda: self._call(turn, agent, key)
             )
@@ -119,8 +118,6 @@ class Sessions:
             )
         else:
             session = await self._anonymous(turn, agent)
-        if turn.agent is not None and session.agent != agent:
-            self._hand_over(session, agent)
         return session
 
     async def _once(
@@ -133,6 +130,13 @@ class Sessions:
             self._opening[identity] = opening
             opening.add_done_callback(lambda _: self._opening.pop(identity, None))
         return await asyncio.shield(opening)
+
+    async def named(self, client_id: str, key: str) -> Session:
+        """A session by its key. Raises NotFound."""
+        session = await self._by_key(client_id, key)
+        if session is None:
+            raise NotFound(f"There is no session {key!r}.", param="session")
+        return session
 
     async def _by_key(self, client_id: str, key: str) -> Session | None:
         if session := self._live.get((client_id, key)):
@@ -170,9 +174,10 @@ class Sessions:
         if not history:
             return self._make(turn, agent)
         mark = digest(EMPTY_DIGEST, history)
-        # Taken out, so that two who said the same things so far don't end up in one session.
-        session = self._by_digest.pop((turn.client_id, mark), None)
+        session = self._by_digest.get((turn.client_id, mark))
         if session is not None and session.agent == agent:
+            # Taken out, so that two who said the same things so far don't end up in one session.
+            del self._by_digest[turn.client_id, mark]
             return session
         async with self._store.read() as connection:
             row = await transcript.find(
@@ -225,14 +230,13 @@ class Sessions:
         if session.channel not in INTERNAL_CHANNELS:
             self._by_caller[session.client_id, session.caller, session.agent] = session
 
-    def _hand_over(self, session: Session, agent: str) -> None:
+    def hand_over(self, session: Session, agent: str) -> None:
         """Another persona takes the conversation over, with all that was said."""
         self._forget_caller(session)
         session.agent = agent
         self.hold(session)
-        if session.process is not None:
-            session.process.retire()
-            session.process = None
+        if session.process is not None:  # the same one goes on, so turns keep their order
+            session.process.agent = agent
 
     def release(self, session: Session) -> None:
         """The session's process has ended: let go of the copy in memory."""
@@ -259,16 +263,19 @@ class Sessions:
         tools: Sequence[ToolRecord] = (),
         interrupted: bool = False,
         keep: int | None = None,
-    ) -> None:
+    ) -> bool:
         """Store `messages` behind what is held. `keep`: how many held messages still stand.
 
+        True if another hub had added to the session in the meantime; its messages are held now.
         Raises StorageUnavailable; then nothing was added.
         """
         if session.deleted:  # in the middle of a turn; it stays deleted
-            return
+            return False
         superseded = None if keep is None else session.entries[keep:]
         now = self._clock.now_ms()
-        for _ in range(APPEND_TRIES):
+        for tries in range(APPEND_TRIES):
+            for place, entry in enumerate(session.unsaved):
+                entry.seq = session.next_seq + place
             fresh = [
                 Entry(
                     seq=session.next_seq + len(session.unsaved) + place,
@@ -283,9 +290,12 @@ class Sessions:
                 await self._write(session, [*session.unsaved, *fresh], superseded, now)
             except IntegrityError:  # another hub took the place: read on from there
                 await self._catch_up(session)
+            except asyncio.CancelledError:  # whoever waited has gone; the write stands
+                self._added(session, fresh, superseded, now)
+                raise
             else:
                 self._added(session, fresh, superseded, now)
-                return
+                return tries > 0
         raise StorageUnavailable("Other hubs keep writing to this session.", retry_after=1)
 
     async def _write(
@@ -303,7 +313,9 @@ class Sessions:
             if first:
                 transcript.create(connection, row)
             if superseded:
-                transcript.supersede(connection, client_id, key, superseded[0].seq)
+                transcript.supersede(
+                    connection, client_id, key, superseded[0].seq, superseded[-1].seq
+                )
             transcript.append(connection, client_id, key, entries, {} if first else changes)
 
         await self._store.write(unit)
@@ -312,7 +324,7 @@ class Sessions:
         self, session: Session, entries: list[Entry], superseded: list[Entry] | None
     ) -> str | None:
         if superseded or session.digest is None:
-            return None  # rewritten by its caller, who is known by name then
+            return None
         return digest(session.digest, [entry.message for entry in entries])
 
     def _added(
@@ -327,7 +339,8 @@ class Sessions:
         if mark and answered and session.caller.startswith(MADE_UP):
             self._by_digest[session.client_id, mark] = session
         if superseded:
-            del session.entries[-len(superseded) :]
+            gone = range(superseded[0].seq, superseded[-1].seq + 1)
+            session.entries = [entry for entry in session.entries if entry.seq not in gone]
         session.entries += fresh
         session.next_seq += len(entries)
         session.unsaved = []
@@ -350,21 +363,35 @@ class Sessions:
         place = (session.client_id, session.key)
         async with self._store.read() as connection:
             row = await transcript.find(connection, place[0], table.c.key == place[1])
-            session.entries = await transcript.load(connection, *place, session.summary_seq)
+            entries = await transcript.load(connection, *place, session.summary_seq)
+            session.entries = [*entries, *session.unsaved]
             session.next_seq = await transcript.last_seq(connection, session.key) + 1
         session.stored = row is not None
         session.digest = None
 
-    def keep_unsaved(self, session: Session, message: Message, tools: list[ToolRecord]) -> None:
+    def keep_unsaved(
+        self, session: Session, message: Message, tools: list[ToolRecord], *, interrupted: bool
+    ) -> None:
         """An answer was given that the store could not take: hold it until it can."""
+        if session.deleted:
+            return
         entry = Entry(
             seq=session.next_seq + len(session.unsaved),
             message=message,
             created_at=self._clock.now_ms(),
             tools=tools,
+            interrupted=interrupted,
         )
         session.unsaved.append(entry)
         session.entries.append(entry)
+
+    async def save(self) -> None:
+        """Try again to store what the store could not take. Raises StorageUnavailable."""
+        for session in self.live:
+            if session.unsaved:
+                await self.append(session, [])
+                if session.process is None:
+                    self.release(session)
 
     async def summarised(self, session: Session, summary: str, upto_seq: int) -> None:
         """What was said up to `upto_seq` is now told by `summary`."""
@@ -387,6 +414,10 @@ class Sessions:
     def live(self) -> list[Session]:
         """Sessions held in memory."""
         return list(self._live.values())
+
+    def get(self, client_id: str, key: str) -> Session | None:
+        """A session that is held in memory."""
+        return self._live.get((client_id, key))
 
     async def listing(self, client_id: str, limit: int = 200) -> list[Row[Any]]:
         """Callers' sessions that have not ended, latest first."""
@@ -423,7 +454,12 @@ class Sessions:
         """Remove a session for good. Raises NotFound. Its process must have been stopped."""
         if session := self._live.get((client_id, key)):
             session.deleted = True
-        gone = await self._store.write(lambda c: transcript.remove(c, client_id, key))
+        try:
+            gone = await self._store.write(lambda c: transcript.remove(c, client_id, key))
+        except StorageUnavailable:
+            if session is not None:
+                session.deleted = False
+            raise
         if session is not None:
             session.unsaved = []
             self.release(session)
@@ -433,11 +469,17 @@ class Sessions:
 
     async def expire(self) -> int:
         """End every session that was silent for too long; returns how many."""
+        await self.save()
         oldest, now = self._oldest(), self._clock.now_ms()
         ended = await self._store.write(
             lambda c: transcript.end(c, "expired", now, table.c.updated_at <= oldest)
         )
+        for session in self.live:
+            if session.process is None and self._expired(session.updated_at):
+                self.release(session)  # its caller left before the first turn began
         for client_id, key, agent in ended:
+            if held := self._live.get((client_id, key)):
+                held.ended = True  # the next message opens it again
             self._ended(client_id, key, agent, "expired")
         return len(ended)
 
@@ -455,8 +497,28 @@ class Sessions:
             self._ended(client_id, key, agent, "cleared")
         return len(ended)
 
+    async def end(self, client_id: str, key: str) -> bool:
+        """A conversation is over: its caller hung up. The transcript is kept, and another message
+        would open it again. False if there is no such session, or it had ended."""
+        this = (table.c.client_id == client_id, table.c.key == key)
+        now = self._clock.now_ms()
+        ended = await self._store.write(lambda c: transcript.end(c, "ended", now, *this))
+        if session := self._live.get((client_id, key)):
+            session.ended = True
+            if session.process is not None:
+                session.process.retire()
+            else:
+                self.release(session)
+        for _, _, agent in ended:
+            self._ended(client_id, key, agent, "ended")
+        return bool(ended)
+
     async def close(self) -> None:
         await self._tasks.close()
+        try:
+            await self.save()
+        except StorageUnavailable as error:
+            log.error("answer.lost", error=str(error))
 
     def _ended(self, client_id: str, key: str, agent: str, cause: str) -> None:
         self._bus.publish(
@@ -466,7 +528,7 @@ class Sessions:
         )
 
 
-def _call_key(client_id: str, call_id: str) -> str:
+def call_key(client_id: str, call_id: str) -> str:
     """A carrier's call id as a session key; ids that make no good key are hashed."""
     safe = call_id if _SAFE.fullmatch(call_id) else sha256(call_id.encode()).hexdigest()[:32]
     owner = sha256(client_id.encode()).hexdigest()[:8]

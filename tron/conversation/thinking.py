@@ -81,6 +81,7 @@ class _Round:
         self.fragments: dict[int, list[ToolFragment]] = {}
         self.finish_reason = "stop"
         self.usage: Usage | None = None
+        self.begun = False
 
     def calls(self) -> list[ToolCall]:
         return [
@@ -129,11 +130,14 @@ class Thinking:
         """
         process = context.process
         caller_names = {name for tool in caller_tools if (name := _tool_name(tool))}
+        wires = [tool.definition for tool in context.wire_tools]
         own = [
             definition
-            for definition in self._toolbox.definitions(persona.tools)
+            for definition in [*self._toolbox.definitions(persona.tools), *wires]
             if _tool_name(definition) not in caller_names
         ]
+        if persona.temperature is not None:
+            params = {"temperature": persona.temperature, **params}
         messages = list(messages)
         for left in range(self._tool_rounds, -1, -1):
             process.check_budget()
@@ -146,13 +150,18 @@ class Thinking:
                 agent=persona.id,
             )
             round = _Round()
-            async with aclosing(self._listen(ask, round, thought, separator)) as batches:
-                async for batch in batches:
-                    yield batch
-            self._account(process, ask, round, thought)
-            calls = round.calls()
-            thought.finish_reason = round.finish_reason
+            try:
+                async with aclosing(self._listen(ask, round, thought, separator)) as batches:
+                    async for batch in batches:
+                        yield batch
+            finally:  # what was begun is paid for, also if nobody waited for its end
+                if round.begun:
+                    self._account(process, ask, round, thought)
+            calls = [] if last else round.calls()
             if not calls:
+                # No tools were offered in the last round: what was called all the same is nothing.
+                asked_in_vain = round.finish_reason == "tool_calls"
+                thought.finish_reason = "stop" if asked_in_vain else round.finish_reason
                 return
             if asked := [call for call in calls if call.name in caller_names]:
                 thought.caller_calls = asked
@@ -188,13 +197,15 @@ class Thinking:
                         round.usage = part.usage
                     elif isinstance(part, Answering):
                         thought.provider, thought.model = part.provider, part.model
+                        round.begun = True
                 if out:
                     yield out
 
     def _account(self, process: Process, ask: Ask, round: _Round, thought: Thought) -> None:
         usage = round.usage or Usage(
             input_tokens=estimate_messages(ask.messages),
-            output_tokens=estimate("".join(round.text)),
+            output_tokens=estimate("".join(round.text))
+            + sum(estimate(call.name + call.arguments) for call in round.calls()),
             estimated=True,
         )
         cost = self._brain.prices.cost_usd(thought.model, usage)
@@ -224,10 +235,10 @@ class Thinking:
                     waiting, timeout=KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED
                 )
                 batch: list[TurnEvent] = []
-                for task in done:
-                    call = running[task]
-                    finished[id(call)] = ToolFinished(call, *task.result())
-                    batch.append(finished[id(call)])
+                for task, call in running.items():
+                    if task in done:
+                        finished[id(call)] = ToolFinished(call, *task.result())
+                        batch.append(finished[id(call)])
                 yield batch or [KeepAlive()]
         finally:
             for task in running:

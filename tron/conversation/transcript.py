@@ -4,6 +4,7 @@ A unit here is handed to `Store.write`; a query runs on a connection from `Store
 session means (who may use it, when it ends) is decided in `sessions.py`.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,6 +43,7 @@ class Entry(msgspec.Struct, kw_only=True):
 _encode = msgspec.json.Encoder().encode
 _decode_extra = msgspec.json.Decoder(Extra).decode
 _NOTHING = b"{}"
+_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")  # in JSON text; not the words `\\u0000`
 
 
 def _row(client_id: str, session_key: str, entry: Entry) -> dict[str, Any]:
@@ -63,7 +65,7 @@ def _row(client_id: str, session_key: str, entry: Entry) -> dict[str, Any]:
         "role": message.role,
         # PostgreSQL's text can't hold NUL; it means nothing to a model either.
         "content": message.content.replace("\0", ""),
-        "extra": None if extra == _NOTHING else extra.decode().replace("\\u0000", ""),
+        "extra": None if extra == _NOTHING else _NUL.sub(r"\1", extra.decode()),
         "created_at": entry.created_at,
     }
 
@@ -120,14 +122,16 @@ def change(
     )
 
 
-def supersede(connection: Connection, client_id: str, session_key: str, from_seq: int) -> None:
-    """Messages from `from_seq` on were replaced by the caller's own version."""
+def supersede(
+    connection: Connection, client_id: str, session_key: str, first: int, last: int
+) -> None:
+    """The messages from `first` to `last` were replaced by the caller's own version."""
     connection.execute(
         update(messages)
         .where(
             messages.c.session_key == session_key,
             messages.c.client_id == client_id,
-            messages.c.seq >= from_seq,
+            messages.c.seq.between(first, last),
         )
         .values(superseded=True)
     )

@@ -7,11 +7,14 @@ in one go. `events()` takes the batches apart for a wire that doesn't care.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from tron.storage.tables import HOUSE
+
+if TYPE_CHECKING:
+    from tron.tools.contract import Tool
 
 
 class Message(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -71,6 +74,10 @@ class TurnInput(msgspec.Struct, frozen=True, kw_only=True):
     """sampling parameters passed on to the model (temperature, max_tokens, stop, …)"""
     tools: list[dict[str, Any]] = []
     """the caller's own tools, OpenAI form; calls to them end the turn"""
+    wire_tools: tuple["Tool[Any]", ...] = ()
+    """tools that only this wire has (ending a call, …), run inside like the hub's own"""
+    in_call: bool = False
+    """part of a call that is under way, which a hub that is stopping lets finish"""
     parent: str | None = None
     """id of the process that asks on its own behalf"""
     reason: str = ""

@@ -47,7 +47,7 @@ _EMPTY = frozenset(
     we were what when where which while who whom why will with would you your yours yourself
     yourselves
     called caller d know knows mine named please recall remember tell thing things us whose
-    """.split()  # noqa: SIM905 - a list of words reads better as text
+    """.split()
 )
 
 

@@ -37,6 +37,9 @@ class ToolContext(msgspec.Struct, frozen=True, kw_only=True):
     tools: tuple[str, ...] | None = None
     """names of the tools this persona has; None: every tool"""
 
+    wire_tools: tuple["Tool[Any]", ...] = ()
+    """tools of the wire that carries this turn; they win over the hub's"""
+
     def may_use(self, name: str) -> bool:
         return self.tools is None or name in self.tools
 

@@ -73,8 +73,10 @@ class Toolbox:
 
     async def _outcome(self, context: ToolContext, call: ToolCall) -> tuple[str, str, str]:
         """(what the model is told, status, kind of error)"""
-        tool = self._tools.get(call.name)
-        if tool is None or not context.may_use(call.name):
+        tool: Tool[Any] | None = next((t for t in context.wire_tools if t.name == call.name), None)
+        if tool is None and context.may_use(call.name):
+            tool = self._tools.get(call.name)
+        if tool is None:
             return f"There is no tool named {call.name[:NAME_LIMIT]!r}.", "refused", "unknown tool"
         limit = asyncio.timeout(tool.timeout_s)
         try:

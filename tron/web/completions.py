@@ -64,6 +64,8 @@ class MessageIn(msgspec.Struct):
     name: str | None = None
     tool_calls: list[CallIn] | None = None
     tool_call_id: str | None = None
+    function_call: FunctionCall | None = None
+    """the form before tools; such a call's id is its name"""
 
 
 class StreamOptions(msgspec.Struct):
@@ -159,6 +161,8 @@ def _message(given: MessageIn, place: int) -> Message:
         for call in given.tool_calls or ()
         if call.function is not None
     ]
+    if (old := given.function_call) is not None:
+        calls.append(ToolCall(id=old.name, name=old.name, arguments=old.arguments))
     return Message(
         role=given.role, content=text, parts=parts, tool_calls=calls or None, name=given.name
     )

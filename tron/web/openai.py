@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from tron.hub import Hub
 
 
-class ChatMessage(BaseModel):
-    """One message."""
+class GivenMessage(BaseModel):
+    """One message of a request."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -39,7 +39,7 @@ class ChatCompletionRequest(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    messages: list[ChatMessage]
+    messages: list[GivenMessage]
     model: str | None = Field(
         default=None, description="an agent (`tony`, `maya`, …); anything else: the default one"
     )

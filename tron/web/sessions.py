@@ -132,6 +132,7 @@ def routes(hub: "Hub") -> Blueprint:
     @promises("write", gives=Ok, fails=(404,))
     async def delete(key: str) -> Any:
         """Delete a conversation; an answer that is being given in it is stopped."""
+        await hub.sessions.detail(principal().client_id, key)
         # A caller who gives up waiting must not leave it half deleted.
         await asyncio.shield(
             hub.tasks.start(hub.door.end(principal().client_id, key), "delete session")
