@@ -28,7 +28,7 @@ from tron.supervise import Tasks
 from tron.tools.contract import Tool, ToolContext, ToolFailed
 
 if TYPE_CHECKING:
-    from tron.conversation.door import Reply
+    from tron.conversation.reply import Reply
 
 log = structlog.get_logger(__name__)
 

@@ -1,50 +1,33 @@
 """The door: the one way in to a persona.
 
 Every wire hands a `TurnInput` to `converse()` and reads batches of `TurnEvent`s back. The door
-finds the session and its process, takes the floor, stores what was said before the model is asked
-and what was answered before it says so, and turns every ending (done, failed, hung up, taken
-back) into one `TurnEnded`. Nothing else reaches a persona on behalf of somebody.
+finds the session, takes its floor, stores what was said before the model is asked and what was
+answered before it says so, and turns every ending (done, failed, hung up, taken back) into one
+`TurnEnded`. Nothing else reaches a persona on behalf of somebody.
 """
 
 import asyncio
-from contextlib import aclosing
+from collections.abc import Iterator
+from contextlib import aclosing, contextmanager
 
-import msgspec
 import structlog
 
 from tron import events
 from tron.agents.persona import Persona
 from tron.agents.registry import Registry
-from tron.brain.tokens import estimate
 from tron.clock import Clock
+from tron.conversation.context import Context
 from tron.conversation.delegation import Delegations
 from tron.conversation.floor import Floor
-from tron.conversation.prompt import roster, system_prompt
+from tron.conversation.floors import Floors
 from tron.conversation.reconcile import reconcile, split
-from tron.conversation.sessions import Session, Sessions
+from tron.conversation.reply import Reply, whole
+from tron.conversation.session import Session
+from tron.conversation.sessions import Sessions
 from tron.conversation.summary import Summaries
-from tron.conversation.thinking import Thinking, Thought, ToolRecord, record
-from tron.conversation.turns import (
-    Batches,
-    Caller,
-    CallerToolCalls,
-    Done,
-    Message,
-    Opened,
-    TextDelta,
-    ToolCall,
-    ToolFinished,
-    TurnInput,
-)
-from tron.conversation.window import settled, window
-from tron.errors import (
-    Invalid,
-    NotConfigured,
-    NotFound,
-    Overloaded,
-    ProcessEnded,
-    StorageUnavailable,
-)
+from tron.conversation.thinking import Thinking, Thought
+from tron.conversation.turns import Batches, Done, Message, Opened, TurnInput
+from tron.errors import Invalid, NotConfigured, NotFound, Overloaded, StorageUnavailable
 from tron.events import Bus
 from tron.memory.briefing import Briefing
 from tron.orchestrator.orchestrator import Orchestrator
@@ -55,18 +38,18 @@ from tron.tools.contract import ToolContext
 
 log = structlog.get_logger(__name__)
 
-CLAIM_TRIES = 3
 
+class _Inside:
+    """How far a turn that was let in has come."""
 
-class Reply(msgspec.Struct, kw_only=True):
-    """A whole turn, for callers that don't stream."""
-
-    text: str
-    done: Done
-    calls: list[ToolCall]
-    """calls of the caller's own tools"""
-    tools: list[ToolRecord]
-    """tools of the hub that were used"""
+    def __init__(self, floor: Floor) -> None:
+        self.floor = floor
+        self.thought = Thought()
+        self.heard = False
+        """some of the answer has been given"""
+        self.kept = False
+        """the whole answer is stored, or being stored"""
+        self.outcome = "failed"
 
 
 class Door:
@@ -92,13 +75,19 @@ class Door:
         self._agents = agents
         self._orchestrator = orchestrator
         self._sessions = sessions
+        self._floors = Floors(
+            orchestrator=orchestrator,
+            sessions=sessions,
+            process_idle_s=settings.process_idle_s,
+            turn_timeout_s=settings.turn_timeout_s,
+        )
         self._thinking = thinking
-        self._briefing = briefing
+        self._context = Context(
+            tokens=settings.context_tokens, agents=agents, briefing=briefing, clock=clock
+        )
         self._summaries = summaries
         self._delegations = delegations
         self._tasks = Tasks("door")
-        self._floors: set[Floor] = set()
-        """of the turns inside"""
         self._open = True
 
     async def converse(self, turn: TurnInput) -> Batches:
@@ -106,98 +95,70 @@ class Door:
 
         Closing the stream early ends the turn, stops the model, and keeps what was said so far.
         """
-        # What a colleague asks, or a caller on the line says, is part of something inside.
-        if not (self._open or turn.parent or turn.in_call):
-            raise Overloaded("The hub is shutting down.", retry_after=5)
-        history, new = split(turn.messages)
-        if not new and (history or not turn.instructions):
-            raise Invalid("The last message must be from the user or a tool.", param="messages")
+        history, new = self._let_in(turn)
         agent = self._persona(turn.agent).id
         session = await self._sessions.open(turn, agent)
-        floor = Floor()
-        self._floors.add(floor)
-        started = self._clock.monotonic()
-        outcome = "failed"
-        thought = Thought()
-        heard = kept = False
-        try:
-            process = await self._claim(floor, session, turn)
+        with self._inside(turn, session) as inside:
+            floor, thought = inside.floor, inside.thought
+            process = await self._floors.claim(
+                floor, session, turn.channel, turn.reason, turn.parent
+            )
             floor.hold()
             if turn.agent is not None and session.agent != agent:
                 self._sessions.hand_over(session, agent)
             persona = self._persona(session.agent)
-            known = reconcile(session.messages, history, new)
-            behind = await self._sessions.append(session, known.add, keep=known.keep)
-            talk = session.messages if behind else known.context
+            talk = await self._store_said(session, history, new)
             yield [Opened(session=session.key, process_id=process.id, agent=session.agent)]
             floor.hold()  # whoever asks for more is who would be interrupted
             news, told = await self._delegations.report(turn.client_id, session.key)
-            messages = await self._context(turn, session, persona, talk, len(new), news)
-            stream = self._thinking.run(
-                thought,
-                persona=persona,
-                messages=messages,
-                context=ToolContext(
-                    client_id=turn.client_id,
-                    process=process,
-                    session=session.key,
-                    caller=session.caller,
-                    caller_name=turn.caller.name or "",
-                    tools=persona.tools,
-                    wire_tools=turn.wire_tools,
-                ),
-                params=turn.params,
-                caller_tools=turn.tools,
-                separator=" " if turn.spoken else "\n\n",
-            )
+            messages = await self._context.of(turn, session, persona, talk, len(new), news)
+            stream = self._think(thought, turn, session, persona, process, messages)
             async with aclosing(stream) as batches:
                 async for batch in batches:
-                    heard = True
+                    inside.heard = True
                     yield batch
                     floor.hold()
-            kept = True  # even if the caller leaves while it is being stored
-            await self._keep(session, thought)
+            inside.kept = True  # even if the caller leaves while it is being stored
+            await self._sessions.answer(session, _answer(thought), thought.tools)
             if told:
                 await self._tell(turn.client_id, session.key, told)
-            outcome = "done"
-            yield [self._done(session, process, thought)]
+            inside.outcome = "done"
+            yield [_done(session, process, thought)]
+
+    @contextmanager
+    def _inside(self, turn: TurnInput, session: Session) -> Iterator[_Inside]:
+        """From asking for the floor to leaving it, whatever ends the turn.
+
+        An answer that breaks off is stored as far as it was given, before the floor is left.
+        """
+        inside = _Inside(self._floors.enter())
+        floor = inside.floor
+        started = self._clock.monotonic()
+        try:
+            yield inside
         except asyncio.CancelledError:
             if floor.taken_back is not None and (task := asyncio.current_task()) is not None:
                 task.uncancel()
                 raise floor.taken_back from None
-            outcome = "abandoned"
+            inside.outcome = "abandoned"
             raise
-        except GeneratorExit:
-            outcome = outcome if outcome == "done" else "abandoned"
+        except GeneratorExit:  # the stream was closed early, or after its end
+            if inside.outcome != "done":
+                inside.outcome = "abandoned"
             raise
         finally:
-            if kept or not heard:
-                self._leave(floor)
+            if inside.kept or not inside.heard:
+                self._floors.leave(floor)
             else:
                 # The caller may be gone, so somebody else keeps what was said, then leaves.
-                self._tasks.start(self._keep_partly(session, thought, floor), "keep")
-            self._report(turn, session, outcome, started)
+                self._tasks.start(self._keep_partly(session, inside.thought, floor), "keep")
+            self._report(turn, session, inside.outcome, started)
             self._summaries.consider(session)
 
     async def ask(self, turn: TurnInput) -> Reply:
         """A whole turn at once. Raises what `converse` raises."""
-        pieces: list[str] = []
-        calls: list[ToolCall] = []
-        tools: list[ToolRecord] = []
-        done: Done | None = None
         async with aclosing(self.converse(turn)) as batches:
-            async for batch in batches:
-                for event in batch:
-                    if isinstance(event, TextDelta):
-                        pieces.append(event.text)
-                    elif isinstance(event, CallerToolCalls):
-                        calls = event.calls
-                    elif isinstance(event, ToolFinished):
-                        tools.append(record(event))
-                    elif isinstance(event, Done):
-                        done = event
-        assert done is not None  # converse ends with Done or raises
-        return Reply(text="".join(pieces), done=done, calls=calls, tools=tools)
+            return await whole(batches)
 
     async def heard(self, client_id: str, session_key: str, text: str) -> None:
         """The last answer of a session was spoken, and only `text` of it was heard.
@@ -206,16 +167,9 @@ class Door:
         got. Raises NotFound, StorageUnavailable.
         """
         session = await self._sessions.named(client_id, session_key)
-        floor = Floor()
-        self._floors.add(floor)
+        floor = self._floors.enter()
         try:
-            turn = TurnInput(
-                caller=Caller(id=session.caller, known=True),
-                channel=session.channel,
-                messages=[],
-                client_id=client_id,
-            )
-            await self._claim(floor, session, turn)
+            await self._floors.claim(floor, session, session.channel)
             answer = session.entries[-1] if session.entries else None
             if answer is None or answer.message.role != "assistant":
                 return  # nothing of the answer had been stored
@@ -226,7 +180,7 @@ class Door:
                 session, left, tools=answer.tools, interrupted=True, keep=len(session.entries) - 1
             )
         finally:
-            self._leave(floor)
+            self._floors.leave(floor)
 
     def _persona(self, agent: str | None) -> Persona:
         """The persona asked for. Raises NotFound for an unknown one."""
@@ -241,97 +195,50 @@ class Door:
             raise NotConfigured("No persona could be loaded; `tron personas` says why.")
         raise NotFound(f"There is no agent {agent!r}.", param="model", code="model_not_found")
 
-    async def _claim(self, floor: Floor, session: Session, turn: TurnInput) -> Process:
-        """The floor of the session, in a process that is alive."""
-        for _ in range(CLAIM_TRIES):
-            process = session.process
-            if process is None or not process.live:
-                process = self._revive(session, turn)
-            try:
-                await floor.claim(process)
-            except ProcessEnded:
-                if process.error is not None or floor.taken_back is not None:
-                    raise  # it was stopped, not just put to rest
-                if session.process is process:
-                    session.process = None
-            else:
-                return process
-        raise Overloaded("This conversation could not be picked up just now.", retry_after=1)
+    def _let_in(self, turn: TurnInput) -> tuple[list[Message], list[Message]]:
+        """What the turn brings, as (history, new). Raises Overloaded, Invalid."""
+        # What a colleague asks, or a caller on the line says, is part of something inside.
+        if not (self._open or turn.parent or turn.in_call):
+            raise Overloaded("The hub is shutting down.", retry_after=5)
+        history, new = split(turn.messages)
+        if not new and (history or not turn.instructions):
+            raise Invalid("The last message must be from the user or a tool.", param="messages")
+        return history, new
 
-    def _revive(self, session: Session, turn: TurnInput) -> Process:
-        parent = self._orchestrator.get(turn.parent) if turn.parent else None
+    async def _store_said(
+        self, session: Session, history: list[Message], new: list[Message]
+    ) -> list[Message]:
+        """Store what was said; returns the talk that the model is to read."""
+        known = reconcile(session.messages, history, new)
+        behind = await self._sessions.append(session, known.add, keep=known.keep)
+        return session.messages if behind else known.context
 
-        async def take_turns(process: Process) -> None:
-            try:
-                while True:
-                    floor: Floor | None = await process.receive(self._settings.process_idle_s)
-                    if floor is None:
-                        return
-                    if floor.grant():
-                        try:
-                            await floor.until_over(self._settings.turn_timeout_s)
-                        except asyncio.CancelledError:
-                            floor.take_back(ProcessEnded(f"Process {process.id} was stopped."))
-                            raise
-            finally:
-                if session.process is process:
-                    session.process = None
-                    self._sessions.release(session)
-
-        try:
-            self._sessions.hold(session)
-            session.process = self._orchestrator.spawn(
-                session.agent,
-                take_turns,
-                task=f"Talk with a caller ({turn.channel})",
-                reason=turn.reason or turn.channel,
-                parent=parent if parent is not None and parent.live else None,
-                client_id=session.client_id,
-            )
-        except Exception:
-            self._sessions.release(session)  # a refused request leaves nothing behind
-            raise
-        return session.process
-
-    async def _context(
+    def _think(
         self,
+        thought: Thought,
         turn: TurnInput,
         session: Session,
         persona: Persona,
-        conversation: list[Message],
-        newest: int,
-        news: str,
-    ) -> list[Message]:
-        """All that the model reads: system prompt and as much of the talk as fits."""
-        # Nothing can be remembered of somebody whose name was made up a moment ago.
-        stranger = not turn.caller.known and len(conversation) == newest
-        briefing = await self._briefing.brief(
-            turn.client_id, agent=persona.id, person="" if stranger else session.caller
+        process: Process,
+        messages: list[Message],
+    ) -> Batches:
+        return self._thinking.run(
+            thought,
+            persona=persona,
+            messages=messages,
+            context=ToolContext(
+                client_id=turn.client_id,
+                process=process,
+                session=session.key,
+                caller=session.caller,
+                caller_name=turn.caller.name or "",
+                tools=persona.tools,
+                wire_tools=turn.wire_tools,
+            ),
+            params=turn.params,
+            caller_tools=turn.tools,
+            separator=" " if turn.spoken else "\n\n",
         )
-        briefing = f"{briefing}\n\n{news}".strip()
-        system = system_prompt(
-            persona,
-            colleagues=roster(self._agents.personas, persona),
-            now_ms=self._clock.now_ms(),
-            spoken=turn.spoken,
-            briefing=briefing,
-            summary=session.summary,
-            instructions=turn.instructions,
-        )
-        budget = max(self._settings.context_tokens - estimate(system), 0)
-        talk = window(conversation, budget_tokens=budget, newest=newest)
-        return [Message(role="system", content=system), *settled(talk)]
-
-    async def _keep(self, session: Session, thought: Thought, *, interrupted: bool = False) -> None:
-        """Store the answer. If the store is away it is held in memory: it has been given."""
-        answer = _answer(thought)
-        try:
-            await self._sessions.append(
-                session, [answer], tools=thought.tools, interrupted=interrupted
-            )
-        except (StorageUnavailable, Overloaded):
-            log.error("answer.unsaved", session=session.key)
-            self._sessions.keep_unsaved(session, answer, thought.tools, interrupted=interrupted)
 
     async def _tell(self, client_id: str, session: str, ids: list[str]) -> None:
         try:
@@ -342,25 +249,11 @@ class Door:
     async def _keep_partly(self, session: Session, thought: Thought, floor: Floor) -> None:
         try:
             if thought.pieces or thought.tools:
-                await self._keep(session, thought, interrupted=True)
+                await self._sessions.answer(
+                    session, _answer(thought), thought.tools, interrupted=True
+                )
         finally:
-            self._leave(floor)
-
-    def _leave(self, floor: Floor) -> None:
-        floor.leave()
-        self._floors.discard(floor)
-
-    def _done(self, session: Session, process: Process, thought: Thought) -> Done:
-        return Done(
-            finish_reason=thought.finish_reason,
-            usage=thought.usage,
-            cost_usd=thought.cost_usd,
-            session=session.key,
-            process_id=process.id,
-            agent=session.agent,
-            model=thought.model,
-            provider=thought.provider,
-        )
+            self._floors.leave(floor)
 
     def _report(self, turn: TurnInput, session: Session, outcome: str, started: float) -> None:
         self._bus.publish(
@@ -390,11 +283,23 @@ class Door:
 
     async def close(self) -> None:
         """End the turns that are still inside; what was said in them is kept."""
-        stopping = ProcessEnded("The hub is stopping.")
-        await asyncio.gather(*(floor.end(stopping) for floor in tuple(self._floors)))
+        await self._floors.close()
         await self._tasks.drain(5)
         await self._tasks.close()
 
 
 def _answer(thought: Thought) -> Message:
     return Message(role="assistant", content=thought.text, tool_calls=thought.caller_calls or None)
+
+
+def _done(session: Session, process: Process, thought: Thought) -> Done:
+    return Done(
+        finish_reason=thought.finish_reason,
+        usage=thought.usage,
+        cost_usd=thought.cost_usd,
+        session=session.key,
+        process_id=process.id,
+        agent=session.agent,
+        model=thought.model,
+        provider=thought.provider,
+    )

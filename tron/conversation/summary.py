@@ -10,7 +10,8 @@ import structlog
 from tron.agents.registry import Registry
 from tron.brain.offline import summarise
 from tron.brain.tokens import estimate_messages
-from tron.conversation.sessions import Session, Sessions
+from tron.conversation.session import Session
+from tron.conversation.sessions import Sessions
 from tron.conversation.thinking import Thinking
 from tron.conversation.transcript import Entry
 from tron.errors import TronError

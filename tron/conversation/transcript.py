@@ -1,7 +1,7 @@
 """Sessions and their messages in the store: the statements, and nothing else.
 
 A unit here is handed to `Store.write`; a query runs on a connection from `Store.read`. What a
-session means (who may use it, when it ends) is decided in `sessions.py`.
+session means (who may use it, when it ends) is decided by `Sessions` and its parts.
 """
 
 import re

@@ -15,8 +15,10 @@ from tron.brain.brain import Brain
 from tron.brain.contract import Answering, Ask, Finish, Part, Parts, Text, ToolFragment, Used
 from tron.clock import ManualClock
 from tron.conversation.delegation import Delegations
-from tron.conversation.door import Door, Reply
-from tron.conversation.sessions import Session, Sessions
+from tron.conversation.door import Door
+from tron.conversation.reply import Reply
+from tron.conversation.session import Session
+from tron.conversation.sessions import Sessions
 from tron.conversation.summary import Summaries
 from tron.conversation.thinking import Thinking
 from tron.conversation.transcript import Entry

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from tests.harness.sse import SseEvent, read_sse
-from tron.conversation.door import Reply
+from tron.conversation.reply import Reply
 from tron.conversation.thinking import ToolRecord
 from tron.conversation.turns import (
     Batches,

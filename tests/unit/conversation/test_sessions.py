@@ -226,9 +226,8 @@ async def test_a_crowd_leaves_no_memory_behind(open_office: Open, store: Store) 
         await office.say("hi", caller=f"caller-{number}")
         await office.say("hi", caller=None)
     await forgotten(office)
-    sessions = office.sessions
-    held = (sessions._live, sessions._by_caller, sessions._by_digest, sessions._opening)
-    assert not any(held)
+    held, opening = office.sessions._held, office.sessions._finding._opening
+    assert not any((held._by_key, held._by_caller, held._by_digest, opening))
 
 
 async def test_a_caller_who_leaves_while_a_session_is_opened_leaves_nothing_behind(
@@ -237,10 +236,10 @@ async def test_a_caller_who_leaves_while_a_session_is_opened_leaves_nothing_behi
     office = open_office(process_idle_s=0.01, session_expire_s=60)
     for number in range(5):
         leaving = asyncio.ensure_future(office.say("hi", caller=f"caller-{number}"))
-        await eventually(lambda: bool(office.sessions._opening))
+        await eventually(lambda: bool(office.sessions._finding._opening))
         leaving.cancel()
         await asyncio.gather(leaving, return_exceptions=True)
-    await eventually(lambda: not office.sessions._opening)
+    await eventually(lambda: not office.sessions._finding._opening)
     office.clock.advance(61)
     await office.sessions.expire()
     assert not office.sessions.live
