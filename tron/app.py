@@ -26,9 +26,11 @@ import tron
 from tron.agents.registry import Registry
 from tron.brain.brain import Brain, providers_of
 from tron.brain.offline import OfflineBrain
+from tron.calls.switchboard import Switchboard
 from tron.clock import SystemClock
 from tron.conversation.delegation import Delegations
-from tron.conversation.door import Door, Reply
+from tron.conversation.door import Door
+from tron.conversation.reply import Reply
 from tron.conversation.sessions import Sessions
 from tron.conversation.summary import Summaries
 from tron.conversation.thinking import Thinking
@@ -47,12 +49,25 @@ from tron.metrics import Metrics
 from tron.orchestrator.history import History
 from tron.orchestrator.orchestrator import Orchestrator
 from tron.settings import Settings, SettingsError
+from tron.speech.engines import Speech
 from tron.storage.store import Store
 from tron.subdomains import Subdomains
 from tron.supervise import Tasks
 from tron.tools.standard import standard_tools
 from tron.tools.toolbox import Toolbox
-from tron.web import auth, errors, internal, life, openai, page, security, sessions, status
+from tron.web import (
+    auth,
+    calls,
+    errors,
+    internal,
+    life,
+    openai,
+    page,
+    security,
+    sessions,
+    status,
+    voice,
+)
 from tron.web import subdomains as subdomain_proxy
 from tron.web.security import Security, check_bind
 
@@ -161,6 +176,18 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
             hub_id,
         )
         closing.push_async_callback(living.close)
+        speech = Speech(settings, clock=clock, bus=bus)
+        closing.push_async_callback(speech.close)
+        switchboard = Switchboard(
+            settings=settings,
+            clock=clock,
+            store=store,
+            agents=agents,
+            door=door,
+            speech=speech,
+            hub_id=hub_id,
+        )
+        closing.push_async_callback(switchboard.close)
         tasks = Tasks("hub")
         closing.push_async_callback(tasks.close)
         yield Hub(
@@ -186,6 +213,8 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
             delegations=delegations,
             door=door,
             life=living,
+            speech=speech,
+            switchboard=switchboard,
             subdomains=Subdomains(settings, store, clock),
             started_at=clock.now_ms(),
         )
@@ -212,7 +241,7 @@ def create_app(hub: Hub, integrations: Sequence[Integration] = ()) -> Quart:
     )
     errors.install(app)
     security.guard(app, hub.security)
-    for group in (openai, sessions, status, life, internal, auth, page):
+    for group in (openai, sessions, status, calls, voice, life, internal, auth, page):
         app.register_blueprint(group.routes(hub))
     for integration in integrations:
         app.register_blueprint(integration.blueprint())
@@ -270,6 +299,7 @@ def _told_to_stop(hub: Hub) -> Callable[[], Awaitable[None]]:
         await stop.wait()
         log.info("hub.draining", seconds=hub.settings.drain_s)
         hub.door.shut()
+        hub.switchboard.shut()
 
     return until_told
 
@@ -279,6 +309,7 @@ async def _start(hub: Hub) -> None:
     await hub.delegations.start()
     hub.tasks.start(hub.agents.watch(), "personas")
     hub.tasks.start(_sweep(hub), "sweep")
+    hub.switchboard.start()
     await hub.life.start()
 
 
@@ -288,6 +319,7 @@ async def _sweep(hub: Hub) -> None:
         try:
             await hub.sessions.expire()
             await hub.delegations.adopt()
+            await hub.switchboard.ledger.adopt()
             await hub.knowledge.prune()
         except TronError as error:  # the store is away; there will be another round
             log.warning("sweep.failed", error=error.type)

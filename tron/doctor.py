@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Literal
 
 import msgspec
+from packaging.requirements import Requirement
 
 from tron.agents.persona import Persona
 from tron.agents.registry import Registry
@@ -69,10 +70,27 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
                 yield finding
         yield await _web_search(settings, outside)
         yield await _public_url(settings, outside, running=port.detail.startswith("a hub"))
+        if store is not None:
+            async for finding in _integrations(settings):
+                yield finding
     finally:
         if store is not None:
             await store.close()
         await outside.close()
+
+
+async def _integrations(settings: Settings) -> AsyncIterator[Finding]:
+    """What each integration finds out about itself; nothing of them is started."""
+    from tron.app import open_hub  # the whole hub, which the other checks do without
+    from tron.integrations import attach_all
+
+    try:
+        async with open_hub(settings) as hub:
+            for integration in attach_all(hub):
+                async for finding in integration.check():
+                    yield finding
+    except (SettingsError, StorageUnavailable):  # told above, with what mends it
+        return
 
 
 def _python() -> Finding:
@@ -81,13 +99,13 @@ def _python() -> Finding:
         return Finding("Python", "failed", running, "Tron needs Python 3.11 or newer.")
     missing = []
     for line in requires("tron") or []:
-        name = line.split(";")[0].strip()
-        for end in "[<>=!~ ":
-            name = name.partition(end)[0]
+        wanted = Requirement(line)
+        if wanted.marker is not None and not wanted.marker.evaluate():
+            continue
         try:
-            version(name)
+            version(wanted.name)
         except PackageNotFoundError:
-            missing.append(name)
+            missing.append(wanted.name)
     if missing:
         detail = f"{running}; missing packages: {', '.join(missing)}"
         return Finding("Python", "failed", detail, "make install")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tron.agents.registry import Registry
 from tron.brain.brain import Brain
+from tron.calls.switchboard import Switchboard
 from tron.clock import Clock
 from tron.conversation.delegation import Delegations
 from tron.conversation.door import Door
@@ -23,6 +24,7 @@ from tron.metrics import Metrics
 from tron.orchestrator.history import History
 from tron.orchestrator.orchestrator import Orchestrator
 from tron.settings import Settings
+from tron.speech.engines import Speech
 from tron.storage.store import Store
 from tron.subdomains import Subdomains
 from tron.supervise import Tasks
@@ -34,6 +36,8 @@ from tron.web.security import Security
 class Hub:
     """The parts of one hub."""
 
+    id: str
+    """of this process; the `hubs` table says whether it is alive"""
     settings: Settings
     clock: Clock
     bus: Bus
@@ -55,5 +59,7 @@ class Hub:
     delegations: Delegations
     door: Door
     life: Life
+    speech: Speech
+    switchboard: Switchboard
     subdomains: Subdomains
     started_at: int

@@ -43,6 +43,12 @@ class Settings:
     public_url: str = _setting(
         "TRON_PUBLIC_URL", "", "the one URL that links and signatures are made with"
     )
+    secret_key: str = _setting(
+        "TRON_SECRET_KEY",
+        "",
+        "encrypts tokens kept in the database; empty: a key file in the data folder",
+        secret=True,
+    )
     drain_s: float = _setting(
         "TRON_DRAIN_S", 20.0, "on SIGTERM, how long running answers may take to finish"
     )
@@ -159,6 +165,77 @@ class Settings:
     )
     history_days: int = _setting("TRON_HISTORY_DAYS", 30, "how long process history is kept")
 
+    # Calls
+    vad_start_ms: int = _setting(
+        "TRON_VAD_START_MS", 200, "voice this long means that the caller has begun to speak"
+    )
+    vad_stop_ms: int = _setting(
+        "TRON_VAD_STOP_MS", 200, "silence this long means that the caller has stopped"
+    )
+    turn_wait_ms: int = _setting(
+        "TRON_TURN_WAIT_MS",
+        200,
+        "further wait before the caller's turn is over; less or more by what was said",
+    )
+    max_calls: int = _setting("TRON_MAX_CALLS", 100, "calls at once; further ones are refused")
+    call_greeting: bool = _setting(
+        "TRON_CALL_GREETING", True, "personas say who they are when a call begins"
+    )
+    record_calls: bool = _setting(
+        "TRON_RECORD_CALLS", False, "keep both sides of every call as a stereo WAV"
+    )
+    voice_session_ttl_s: float = _setting(
+        "TRON_VOICE_SESSION_TTL_S",
+        120.0,
+        "a browser voice session with no connection for this long has ended",
+    )
+
+    # Speech
+    stt: Literal["local", "fake", "openai", "elevenlabs", "deepgram"] = _setting(
+        "TRON_STT",
+        "local",
+        "speech recognition: `local` (Moonshine, no network), a provider by its key, or `fake`",
+    )
+    tts: Literal["local", "fake", "openai", "elevenlabs", "deepgram"] = _setting(
+        "TRON_TTS",
+        "local",
+        "speech synthesis: `local` (espeak-ng, no network), a provider by its key, or `fake`",
+    )
+    stt_model: str = _setting(
+        "TRON_STT_MODEL", "", "the provider's recognition model; empty: a quick one of theirs"
+    )
+    tts_model: str = _setting(
+        "TRON_TTS_MODEL", "", "the provider's synthesis model; empty: a quick one of theirs"
+    )
+    speech_timeout_s: float = _setting(
+        "TRON_SPEECH_TIMEOUT_S",
+        2.5,
+        "a speech provider silent for this long is replaced by the local engine",
+    )
+    elevenlabs_api_key: str = _setting("ELEVENLABS_API_KEY", "", "ElevenLabs key", secret=True)
+    elevenlabs_api_url: str = _setting(
+        "ELEVENLABS_API_URL", "https://api.elevenlabs.io", "ElevenLabs endpoint"
+    )
+    elevenlabs_webhook_secret: str = _setting(
+        "ELEVENLABS_WEBHOOK_SECRET",
+        "",
+        "proves that a webhook comes from ElevenLabs (`ElevenLabs-Signature`)",
+        secret=True,
+    )
+    deepgram_api_key: str = _setting("DEEPGRAM_API_KEY", "", "Deepgram key", secret=True)
+    deepgram_api_url: str = _setting(
+        "DEEPGRAM_API_URL", "https://api.deepgram.com", "Deepgram endpoint"
+    )
+    fake_transcript: str = _setting(
+        "TRON_FAKE_TRANSCRIPT", "What time is it?", "what the fake recogniser always hears"
+    )
+    fake_stt_delay_ms: float = _setting(
+        "TRON_FAKE_STT_DELAY_MS", 0.0, "pause before the fake recogniser's final transcript"
+    )
+    fake_tts_delay_ms: float = _setting(
+        "TRON_FAKE_TTS_DELAY_MS", 0.0, "pause before the fake synthesiser's first sound"
+    )
+
     # Life
     life: bool = _setting("TRON_LIFE", True, "run the personas' own schedules")
     life_missed: Literal["catch_up", "skip"] = _setting(
@@ -181,6 +258,11 @@ class Settings:
         "Slack incoming webhook that also gets the posts",
         secret=True,
     )
+    life_slack_channel: str = _setting(
+        "TRON_LIFE_SLACK_CHANNEL",
+        "",
+        "Slack channel (its id) that gets the posts and notable events from the Slack app",
+    )
     web_search_api_key: str = _setting(
         "BRAVE_API_KEY",
         "",
@@ -189,6 +271,72 @@ class Settings:
     )
     web_search_url: str = _setting(
         "BRAVE_API_URL", "https://api.search.brave.com", "Brave Search endpoint"
+    )
+
+    # Slack
+    slack_signing_secret: str = _setting(
+        "SLACK_SIGNING_SECRET", "", "proves that a request comes from Slack", secret=True
+    )
+    slack_bot_token: str = _setting(
+        "SLACK_BOT_TOKEN", "", "`xoxb-…` of a workspace the app is installed in", secret=True
+    )
+    slack_app_token: str = _setting(
+        "SLACK_APP_TOKEN", "", "`xapp-…`: Socket Mode, no public URL is needed", secret=True
+    )
+    slack_personas: tuple[tuple[str, str], ...] = _setting(
+        "SLACK_…_<PERSONA>",
+        (),
+        "the three above for a persona's own app, such as `SLACK_BOT_TOKEN_MAYA`",
+        secret=True,
+    )
+    slack_client_id: str = _setting(
+        "SLACK_CLIENT_ID", "", "lets other workspaces install the app (OAuth)"
+    )
+    slack_client_secret: str = _setting("SLACK_CLIENT_SECRET", "", "goes with it", secret=True)
+    slack_api_url: str = _setting(
+        "SLACK_API_URL", "https://slack.com/api/", "Slack Web API, or what stands in for it"
+    )
+
+    # Twilio
+    twilio_account_sid: str = _setting(
+        "TWILIO_ACCOUNT_SID", "", "`AC…`, for calls and texts that the hub sends"
+    )
+    twilio_auth_token: str = _setting(
+        "TWILIO_AUTH_TOKEN",
+        "",
+        "proves that a request comes from Twilio; two with a comma between while it is changed",
+        secret=True,
+    )
+    twilio_number: str = _setting(
+        "TWILIO_PHONE_NUMBER", "", "the number that outbound calls and texts come from"
+    )
+    twilio_mode: Literal["media", "relay"] = _setting(
+        "TRON_TWILIO_MODE",
+        "media",
+        "`media`: the hub hears and speaks; `relay`: Twilio does (ConversationRelay)",
+    )
+    twilio_api_url: str = _setting(
+        "TWILIO_API_URL", "https://api.twilio.com", "Twilio's API, or what stands in for it"
+    )
+
+    # VAPI
+    vapi_api_key: str = _setting(
+        "VAPI_API_KEY", "", "private key of the VAPI account, for calls the hub makes", secret=True
+    )
+    vapi_phone_number_id: str = _setting(
+        "VAPI_PHONE_NUMBER_ID", "", "VAPI's id of the number that outbound calls come from"
+    )
+    vapi_secret: str = _setting(
+        "VAPI_SECRET", "", "proves that a webhook comes from VAPI (`X-Vapi-Secret`)", secret=True
+    )
+    vapi_hmac: str = _setting(
+        "VAPI_HMAC",
+        "",
+        "how VAPI signs webhooks, a JSON object; its `secret` is enough for VAPI's defaults",
+        secret=True,
+    )
+    vapi_api_url: str = _setting(
+        "VAPI_API_URL", "https://api.vapi.ai", "VAPI's API, or what stands in for it"
     )
 
     # Project servers
@@ -243,6 +391,7 @@ class Settings:
             except ValueError as fault:
                 shown = "(hidden)" if spec.metadata["secret"] else repr(raw)
                 faults.append(f"{env}={shown}: {fault}")
+        values["slack_personas"] = _of_personas(environ)
         values |= {name: value for name, value in given.items() if value is not None}
         settings = cls(**values)
         faults += settings._faults()
@@ -270,9 +419,11 @@ class Settings:
             faults.append(f"TRON_PROJECT_PORTS={self.project_ports!r}: expected LOW-HIGH")
         if not self.storage_url.startswith(("sqlite:///", "postgresql://")):
             faults.append("TRON_DATABASE_URL: expected sqlite:///… or postgresql://…")
+        faults += self._speech_faults()
         for env, raw, shape in (
             ("TRON_PROVIDERS", self.providers, list),
             ("TRON_PRICES", self.prices, dict),
+            ("VAPI_HMAC", self.vapi_hmac, dict),
         ):
             try:
                 if raw and not isinstance(json.loads(raw), shape):
@@ -281,17 +432,35 @@ class Settings:
                 faults.append(f"{env}: expected a JSON {shape.__name__}")
         return faults
 
+    def _speech_faults(self) -> list[str]:
+        missing = {
+            "openai": None if self.openai_api_key or self.openai_base_url else "OPENAI_API_KEY",
+            "elevenlabs": None if self.elevenlabs_api_key else "ELEVENLABS_API_KEY",
+            "deepgram": None if self.deepgram_api_key else "DEEPGRAM_API_KEY",
+        }
+        return [
+            f"{env}={provider}: needs {key}, which is not set"
+            for env, provider in (("TRON_STT", self.stt), ("TRON_TTS", self.tts))
+            if (key := missing.get(provider))
+        ]
+
     def rows(self) -> list[tuple[str, str, str, str]]:
         """(environment name, value with secrets masked, default, meaning) of every setting."""
         return [
             (
                 spec.metadata["env"],
-                mask(str(getattr(self, spec.name)), secret=spec.metadata["secret"]),
-                "" if spec.default is MISSING else str(spec.default),
+                _shown(getattr(self, spec.name), secret=spec.metadata["secret"]),
+                "" if spec.default in (MISSING, ()) else str(spec.default),
                 spec.metadata["help"],
             )
             for spec in fields(self)
         ]
+
+
+def _shown(value: Any, *, secret: bool) -> str:
+    if isinstance(value, tuple):  # settings of personas: which there are is no secret
+        return ", ".join(name for name, _ in value)
+    return mask(str(value), secret=secret)
 
 
 def mask(value: str, *, secret: bool) -> str:
@@ -299,6 +468,13 @@ def mask(value: str, *, secret: bool) -> str:
     if not secret or not value:
         return value
     return "••••" + (value[-4:] if len(value) >= 12 else "")
+
+
+def _of_personas(environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """(environment name, value) of every Slack setting that names a persona."""
+    shared = ("SLACK_SIGNING_SECRET_", "SLACK_BOT_TOKEN_", "SLACK_APP_TOKEN_")
+    found = [(n, v.strip()) for n, v in environ.items() if n.startswith(shared) and v.strip()]
+    return tuple(sorted(found))
 
 
 def _parse(raw: str, kind: Any) -> Any:

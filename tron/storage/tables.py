@@ -293,10 +293,165 @@ subdomains = Table(
     UniqueConstraint("client_id", "project"),
 )
 
+calls = Table(
+    "calls",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    _client(),
+    Column("wire", String(32), nullable=False),
+    Column("direction", String(16), nullable=False),  # inbound, outbound
+    Column("caller", String(256), nullable=False),
+    Column("called", String(256), nullable=False, server_default=""),
+    Column("external_id", String(128), index=True),  # the carrier's own id
+    Column("agent", String(64), nullable=False),
+    Column("hub", String(32), nullable=False),  # which one carries it
+    Column("session_key", String(256), nullable=False, server_default=""),
+    Column("started_at", BigInteger, nullable=False, index=True),
+    Column("ended_at", BigInteger),
+    Column("cause", String(64)),
+    Column("recording", Text),  # folder, where recording is on
+)
+
+call_events = Table(  # the ledger: append-only, on the call's media clock
+    "call_events",
+    metadata,
+    Column("call_id", String(32), primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    _client(),
+    Column("at", Integer, nullable=False),  # ms since the call began
+    Column("kind", String(32), nullable=False),
+    Column("turn", Integer, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("value", Integer, nullable=False),
+)
+
 hubs = Table(  # heartbeats, so that a peer knows which work was left behind
     "hubs",
     metadata,
     Column("id", String(32), primary_key=True),
     Column("started_at", BigInteger, nullable=False),
     Column("seen_at", BigInteger, nullable=False),
+)
+
+slack_events = Table(  # what Slack told us: stored before it is acknowledged, handled once
+    "slack_events",
+    metadata,
+    _row_id(),
+    _client(),
+    Column("app", String(64), nullable=False),  # persona with an app of its own; empty: shared app
+    Column("team_id", String(64), nullable=False),
+    Column("event_id", String(255), nullable=False),
+    Column("kind", String(16), nullable=False),  # message, command, opened
+    Column("channel", String(64), nullable=False),
+    Column("ts", String(32)),  # of the message; null where there is none
+    Column("lane", String(200), nullable=False),  # its events are answered one after another
+    Column("payload", Text, nullable=False),
+    Column("status", String(16), nullable=False),  # waiting, working, done, failed
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("hub", String(32), nullable=False),  # whose it is, until `lease_until`
+    Column("lease_until", BigInteger, nullable=False),
+    Column("session_key", String(256)),
+    Column("replies", Text, nullable=False, server_default="[]"),  # JSON: messages written so far
+    Column("error", Text),
+    Column("accepted_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),
+    UniqueConstraint("app", "team_id", "event_id"),
+    UniqueConstraint("app", "team_id", "channel", "ts"),
+    Index(None, "status", "hub"),
+    Index(None, "lane", "status"),
+    Index(None, "accepted_at"),
+)
+
+slack_threads = Table(
+    "slack_threads",
+    metadata,
+    _row_id(),
+    _client(),
+    Column("app", String(64), nullable=False),  # the app that was last spoken to
+    Column("team_id", String(64), nullable=False),
+    Column("channel", String(64), nullable=False),
+    Column("thread_ts", String(32), nullable=False),  # empty: a direct message outside a thread
+    Column("agent", String(64)),  # who answers here; null until somebody did
+    Column("caller", String(256), nullable=False),  # who began it
+    Column("session_key", String(256)),
+    Column("last_at", BigInteger, nullable=False, index=True),
+    Column("summarised_at", BigInteger, nullable=False, server_default="0"),
+    UniqueConstraint("team_id", "channel", "thread_ts"),
+)
+
+slack_installations = Table(
+    "slack_installations",
+    metadata,
+    _row_id(),
+    _client(),
+    Column("enterprise_id", String(64), nullable=False),  # empty: none
+    Column("team_id", String(64), nullable=False),  # empty: the whole organisation
+    Column("bot_user_id", String(64), nullable=False),
+    Column("sealed", Text, nullable=False),  # the installation with its tokens, encrypted
+    Column("expires_at", BigInteger),  # of the bot token; null: it does not expire
+    Column("rotating_until", BigInteger, nullable=False, server_default="0"),
+    Column("installed_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    UniqueConstraint("client_id", "enterprise_id", "team_id"),
+)
+
+slack_states = Table(  # single-use marks of installations under way
+    "slack_states",
+    metadata,
+    Column("state", String(64), primary_key=True),
+    _client(),
+    Column("expires_at", BigInteger, nullable=False),
+)
+
+vapi_calls = Table(  # a call that VAPI carries, from its first event to its summary
+    "vapi_calls",
+    metadata,
+    _row_id(),
+    _client(),
+    Column("call_id", String(200), nullable=False),
+    Column("direction", String(16), nullable=False),  # inbound, outbound, web; empty: not said
+    Column("status", String(32), nullable=False),
+    Column("agent", String(64), nullable=False),
+    Column("caller", String(256)),  # caller id of the person on the line; null: not known
+    Column("name", String(200)),
+    Column("lines", Text, nullable=False, server_default="[]"),  # JSON: said so far, from events
+    Column("tools", Text, nullable=False, server_default="{}"),  # JSON: tool call id -> result
+    Column("report", Text),  # JSON: what is kept of the end-of-call report
+    Column("ended_reason", String(200)),
+    Column("summary", Text),
+    Column("summary_state", String(16), nullable=False),  # none, waiting, working, done, failed
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("due_at", BigInteger, nullable=False, server_default="0"),  # of a waiting summary
+    Column("hub", String(32), nullable=False, server_default=""),  # which works on the summary
+    Column("started_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    UniqueConstraint("client_id", "call_id"),
+    Index(None, "client_id", "started_at"),
+    Index(None, "summary_state"),
+)
+
+elevenlabs_links = Table(  # signed addresses that let one socket in each; gone once used
+    "elevenlabs_links",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    _client(),
+    Column("agent", String(64), nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+)
+
+elevenlabs_conversations = Table(  # what ElevenLabs tells of the conversations it held
+    "elevenlabs_conversations",
+    metadata,
+    Column("conversation_id", String(128), primary_key=True),
+    _client(),
+    Column("agent_id", String(128), nullable=False),  # theirs
+    Column("status", String(32), nullable=False),
+    Column("caller", String(256)),
+    Column("lines", Text, nullable=False, server_default="[]"),  # JSON: role, text, at_s
+    Column("summary", Text),
+    Column("duration_s", Integer),
+    Column("audio", Text),  # file, where recording is on
+    Column("error", Text),
+    Column("received_at", BigInteger, nullable=False, index=True),
 )

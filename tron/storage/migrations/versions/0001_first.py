@@ -26,6 +26,40 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_articles_client_id"), "articles", ["client_id"], unique=False)
     op.create_table(
+        "call_events",
+        sa.Column("call_id", sa.String(length=32), nullable=False),
+        sa.Column("seq", sa.Integer(), nullable=False),
+        sa.Column("client_id", sa.String(length=64), nullable=False),
+        sa.Column("at", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.String(length=32), nullable=False),
+        sa.Column("turn", sa.Integer(), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("value", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("call_id", "seq", name=op.f("pk_call_events")),
+    )
+    op.create_index(op.f("ix_call_events_client_id"), "call_events", ["client_id"], unique=False)
+    op.create_table(
+        "calls",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("client_id", sa.String(length=64), nullable=False),
+        sa.Column("wire", sa.String(length=32), nullable=False),
+        sa.Column("direction", sa.String(length=16), nullable=False),
+        sa.Column("caller", sa.String(length=256), nullable=False),
+        sa.Column("called", sa.String(length=256), server_default="", nullable=False),
+        sa.Column("external_id", sa.String(length=128), nullable=True),
+        sa.Column("hub", sa.String(length=32), nullable=False),
+        sa.Column("agent", sa.String(length=64), nullable=False),
+        sa.Column("session_key", sa.String(length=256), server_default="", nullable=False),
+        sa.Column("started_at", sa.BigInteger(), nullable=False),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.Column("cause", sa.String(length=64), nullable=True),
+        sa.Column("recording", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_calls")),
+    )
+    op.create_index(op.f("ix_calls_client_id"), "calls", ["client_id"], unique=False)
+    op.create_index(op.f("ix_calls_external_id"), "calls", ["external_id"], unique=False)
+    op.create_index(op.f("ix_calls_started_at"), "calls", ["started_at"], unique=False)
+    op.create_table(
         "contacts",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("client_id", sa.String(length=64), nullable=False),
@@ -268,6 +302,101 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_sessions_updated_at"), "sessions", ["updated_at"], unique=False)
     op.create_table(
+        "slack_events",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("client_id", sa.String(length=64), nullable=False),
+        sa.Column("app", sa.String(length=64), nullable=False),
+        sa.Column("team_id", sa.String(length=64), nullable=False),
+        sa.Column("event_id", sa.String(length=255), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("channel", sa.String(length=64), nullable=False),
+        sa.Column("ts", sa.String(length=32), nullable=True),
+        sa.Column("lane", sa.String(length=200), nullable=False),
+        sa.Column("payload", sa.Text(), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("hub", sa.String(length=32), nullable=False),
+        sa.Column("lease_until", sa.BigInteger(), nullable=False),
+        sa.Column("session_key", sa.String(length=256), nullable=True),
+        sa.Column("replies", sa.Text(), server_default="[]", nullable=False),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("accepted_at", sa.BigInteger(), nullable=False),
+        sa.Column("finished_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_slack_events")),
+        sa.UniqueConstraint(
+            "app", "team_id", "event_id", name=op.f("uq_slack_events_app_team_id_event_id")
+        ),
+        sa.UniqueConstraint(
+            "app", "team_id", "channel", "ts", name=op.f("uq_slack_events_app_team_id_channel_ts")
+        ),
+    )
+    op.create_index(
+        op.f("ix_slack_events_accepted_at"), "slack_events", ["accepted_at"], unique=False
+    )
+    op.create_index(op.f("ix_slack_events_client_id"), "slack_events", ["client_id"], unique=False)
+    op.create_index(
+        op.f("ix_slack_events_lane_status"), "slack_events", ["lane", "status"], unique=False
+    )
+    op.create_index(
+        op.f("ix_slack_events_status_hub"), "slack_events", ["status", "hub"], unique=False
+    )
+    op.create_table(
+        "slack_installations",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("client_id", sa.String(length=64), nullable=False),
+        sa.Column("enterprise_id", sa.String(length=64), nullable=False),
+        sa.Column("team_id", sa.String(length=64), nullable=False),
+        sa.Column("bot_user_id", sa.String(length=64), nullable=False),
+        sa.Column("sealed", sa.Text(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=True),
+        sa.Column("rotating_until", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("installed_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_slack_installations")),
+        sa.UniqueConstraint(
+            "client_id",
+            "enterprise_id",
+            "team_id",
+            name=op.f("uq_slack_installations_client_id_enterprise_id_team_id"),
+        ),
+    )
+    op.create_index(
+        op.f("ix_slack_installations_client_id"), "slack_installations", ["client_id"], unique=False
+    )
+    op.create_table(
+        "slack_states",
+        sa.Column("state", sa.String(length=64), nullable=False),
+        sa.Column("client_id", sa.String(length=64), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("state", name=op.f("pk_slack_states")),
+    )
+    op.create_index(op.f("ix_slack_states_client_id"), "slack_states", ["client_id"], unique=False)
+    op.create_table(
+        "slack_threads",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("client_id", sa.String(length=64), nullable=False),
+        sa.Column("app", sa.String(length=64), nullable=False),
+        sa.Column("team_id", sa.String(length=64), nullable=False),
+        sa.Column("channel", sa.String(length=64), nullable=False),
+        sa.Column("thread_ts", sa.String(length=32), nullable=False),
+        sa.Column("agent", sa.String(length=64), nullable=True),
+        sa.Column("caller", sa.String(length=256), nullable=False),
+        sa.Column("session_key", sa.String(length=256), nullable=True),
+        sa.Column("last_at", sa.BigInteger(), nullable=False),
+        sa.Column("summarised_at", sa.BigInteger(), server_default="0", nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_slack_threads")),
+        sa.UniqueConstraint(
+            "team_id",
+            "channel",
+            "thread_ts",
+            name=op.f("uq_slack_threads_team_id_channel_thread_ts"),
+        ),
+    )
+    op.create_index(
+        op.f("ix_slack_threads_client_id"), "slack_threads", ["client_id"], unique=False
+    )
+    op.create_index(op.f("ix_slack_threads_last_at"), "slack_threads", ["last_at"], unique=False)
+    op.create_table(
         "subdomains",
         sa.Column("label", sa.String(length=63), nullable=False),
         sa.Column("client_id", sa.String(length=64), nullable=False),
@@ -311,6 +440,82 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_tool_calls_client_id"), "tool_calls", ["client_id"], unique=False)
     op.create_index(op.f("ix_tool_calls_session_key"), "tool_calls", ["session_key"], unique=False)
+    op.create_table(
+        "vapi_calls",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("client_id", sa.String(length=64), nullable=False),
+        sa.Column("call_id", sa.String(length=200), nullable=False),
+        sa.Column("direction", sa.String(length=16), nullable=False),
+        sa.Column("status", sa.String(length=32), nullable=False),
+        sa.Column("agent", sa.String(length=64), nullable=False),
+        sa.Column("caller", sa.String(length=256), nullable=True),
+        sa.Column("name", sa.String(length=200), nullable=True),
+        sa.Column("lines", sa.Text(), server_default="[]", nullable=False),
+        sa.Column("tools", sa.Text(), server_default="{}", nullable=False),
+        sa.Column("report", sa.Text(), nullable=True),
+        sa.Column("ended_reason", sa.String(length=200), nullable=True),
+        sa.Column("summary", sa.Text(), nullable=True),
+        sa.Column("summary_state", sa.String(length=16), nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("due_at", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("hub", sa.String(length=32), server_default="", nullable=False),
+        sa.Column("started_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_vapi_calls")),
+        sa.UniqueConstraint("client_id", "call_id", name=op.f("uq_vapi_calls_client_id_call_id")),
+    )
+    op.create_index(op.f("ix_vapi_calls_client_id"), "vapi_calls", ["client_id"], unique=False)
+    op.create_index(
+        op.f("ix_vapi_calls_client_id_started_at"),
+        "vapi_calls",
+        ["client_id", "started_at"],
+        unique=False,
+    )
+    op.create_index(
+        op.f("ix_vapi_calls_summary_state"), "vapi_calls", ["summary_state"], unique=False
+    )
+    op.create_table(
+        "elevenlabs_links",
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("client_id", sa.String(length=64), nullable=False),
+        sa.Column("agent", sa.String(length=64), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("sha256", name=op.f("pk_elevenlabs_links")),
+    )
+    op.create_index(
+        op.f("ix_elevenlabs_links_client_id"), "elevenlabs_links", ["client_id"], unique=False
+    )
+    op.create_index(
+        op.f("ix_elevenlabs_links_expires_at"), "elevenlabs_links", ["expires_at"], unique=False
+    )
+    op.create_table(
+        "elevenlabs_conversations",
+        sa.Column("conversation_id", sa.String(length=128), nullable=False),
+        sa.Column("client_id", sa.String(length=64), nullable=False),
+        sa.Column("agent_id", sa.String(length=128), nullable=False),
+        sa.Column("status", sa.String(length=32), nullable=False),
+        sa.Column("caller", sa.String(length=256), nullable=True),
+        sa.Column("lines", sa.Text(), server_default="[]", nullable=False),
+        sa.Column("summary", sa.Text(), nullable=True),
+        sa.Column("duration_s", sa.Integer(), nullable=True),
+        sa.Column("audio", sa.Text(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("received_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("conversation_id", name=op.f("pk_elevenlabs_conversations")),
+    )
+    op.create_index(
+        op.f("ix_elevenlabs_conversations_client_id"),
+        "elevenlabs_conversations",
+        ["client_id"],
+        unique=False,
+    )
+    op.create_index(
+        op.f("ix_elevenlabs_conversations_received_at"),
+        "elevenlabs_conversations",
+        ["received_at"],
+        unique=False,
+    )
     if op.get_bind().dialect.name == "sqlite":
         _search_sqlite()
     else:

@@ -1,0 +1,172 @@
+"""The ledger of calls: what happened when, append-only, on each call's own media clock.
+
+Transcript, latency and the cause of the ending are views of it. Lines are collected in memory and
+written together a few times a second; a call's row is written when it begins and when it ends.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import structlog
+from sqlalchemy import Row, insert, select, update
+
+from tron.calls.signals import Note
+from tron.clock import Clock
+from tron.errors import NotFound, TronError
+from tron.life.heartbeat import DEAD_AFTER_MS
+from tron.storage.store import Store
+from tron.storage.tables import call_events, calls, hubs
+from tron.storage.text import storable
+
+log = structlog.get_logger(__name__)
+
+UNWRITTEN_LIMIT = 20_000
+"""lines kept while the store is away, for all calls together; then the oldest go"""
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a call's ledger; `at` and `value` in ms on its media clock."""
+
+    seq: int
+    at: int
+    kind: str
+    turn: int
+    text: str
+    value: int
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """A call as it is listed; times in ms since the epoch."""
+
+    id: str
+    client_id: str
+    wire: str
+    direction: str
+    caller: str
+    called: str
+    external_id: str | None
+    agent: str
+    session_key: str
+    started_at: int
+    ended_at: int | None = None
+    cause: str | None = None
+    recording: str | None = None
+
+
+class Ledger:
+    """Writes and reads calls."""
+
+    def __init__(self, store: Store, clock: Clock, hub_id: str) -> None:
+        self._store = store
+        self._hub_id = hub_id
+        self._clock = clock
+        self._unwritten: list[dict[str, Any]] = []
+        self._watchers: list[Callable[[Record, int, Note], None]] = []
+
+    def watch(self, watcher: Callable[[Record, int, Note], None]) -> None:
+        """Be told every line of every call as it is noted, with its time; must not fail or wait."""
+        self._watchers.append(watcher)
+
+    async def begin(self, record: Record) -> None:
+        """Raises StorageUnavailable."""
+        row = msgspec.structs.asdict(record) | {"hub": self._hub_id}
+        await self._store.write(lambda c: c.execute(insert(calls), row))
+
+    def note(self, record: Record, seq: int, at: int, note: Note) -> None:
+        """Add a line. Never fails; `flush` writes it."""
+        for watcher in self._watchers:
+            watcher(record, at, note)
+        self._unwritten.append(
+            {
+                "call_id": record.id,
+                "seq": seq,
+                "client_id": record.client_id,
+                "at": at,
+                "kind": note.kind,
+                "turn": note.turn,
+                "text": storable(note.text),
+                "value": note.value,
+            }
+        )
+        if len(self._unwritten) > UNWRITTEN_LIMIT:
+            log.error("ledger.lines_lost", lines=UNWRITTEN_LIMIT // 10)
+            del self._unwritten[: UNWRITTEN_LIMIT // 10]
+
+    async def flush(self) -> None:
+        """Write what was noted. What the store can't take now is kept for the next time."""
+        lines, self._unwritten = self._unwritten, []
+        if not lines:
+            return
+        try:
+            await self._store.write(lambda c: c.execute(insert(call_events), lines))
+        except TronError as error:
+            log.warning("ledger.unwritten", lines=len(lines), error=error.type)
+            self._unwritten = lines + self._unwritten
+
+    async def end(self, record: Record, cause: str, session_key: str) -> None:
+        """Close a call's row; exactly one cause, the first. Raises StorageUnavailable."""
+        await self.flush()
+        now = self._clock.now_ms()
+        await self._store.write(
+            lambda c: c.execute(
+                update(calls)
+                .where(
+                    calls.c.id == record.id,
+                    calls.c.client_id == record.client_id,
+                    calls.c.ended_at.is_(None),
+                )
+                .values(ended_at=now, cause=cause, session_key=session_key)
+            )
+        )
+
+    async def adopt(self) -> int:
+        """Close the calls that hubs now dead left open; returns how many."""
+        now = self._clock.now_ms()
+        alive = select(hubs.c.id).where(hubs.c.seen_at > now - DEAD_AFTER_MS)
+        left = update(calls).where(
+            calls.c.ended_at.is_(None), calls.c.hub != self._hub_id, calls.c.hub.not_in(alive)
+        )
+        return await self._store.write(
+            lambda c: c.execute(left.values(ended_at=now, cause="hub-died")).rowcount
+        )
+
+    async def listing(self, client_id: str, limit: int = 100) -> list[Record]:
+        """The latest calls, newest first."""
+        async with self._store.read() as connection:
+            rows = await connection.execute(
+                select(calls)
+                .where(calls.c.client_id == client_id)
+                .order_by(calls.c.started_at.desc(), calls.c.id)
+                .limit(limit)
+            )
+            return [_record(row) for row in rows]
+
+    async def read(self, client_id: str, id: str) -> tuple[Record, list[Line]]:
+        """One call with its lines in order. Raises NotFound."""
+        await self.flush()
+        async with self._store.read() as connection:
+            row = (
+                await connection.execute(
+                    select(calls).where(calls.c.id == id, calls.c.client_id == client_id)
+                )
+            ).first()
+            if row is None:
+                raise NotFound(f"There is no call {id!r}.", param="id")
+            lines = await connection.execute(
+                select(
+                    call_events.c.seq,
+                    call_events.c.at,
+                    call_events.c.kind,
+                    call_events.c.turn,
+                    call_events.c.text,
+                    call_events.c.value,
+                )
+                .where(call_events.c.call_id == id, call_events.c.client_id == client_id)
+                .order_by(call_events.c.seq)
+            )
+            return _record(row), [Line(**line._mapping) for line in lines]
+
+
+def _record(row: Row[Any]) -> Record:
+    return Record(**{name: row._mapping[name] for name in Record.__struct_fields__})

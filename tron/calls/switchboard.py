@@ -1,0 +1,209 @@
+"""The switchboard: every live call of this hub, and what it takes to begin one.
+
+Admission is decided before a call is answered: a call that would be one too many is refused in
+its wire's own way instead of being taken and served badly. One ticker serves all calls whose wire
+is silent, one writer their ledgers.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+
+import structlog
+
+from tron.agents.registry import Registry
+from tron.calls.audio import alaw_decode, mulaw_decode
+from tron.calls.call import Call, Voices
+from tron.calls.ledger import Ledger, Record
+from tron.calls.listening import Waits
+from tron.calls.machine import Manner
+from tron.calls.recording import Recording
+from tron.calls.signals import FRAME_MS, Tick
+from tron.calls.wire import CallWire
+from tron.clock import Clock
+from tron.conversation.door import Door
+from tron.conversation.turns import Caller
+from tron.errors import NotFound, Overloaded, TronError
+from tron.settings import Settings
+from tron.speech.engines import Speech
+from tron.storage.store import Store
+from tron.storage.tables import HOUSE
+from tron.supervise import Tasks
+
+log = structlog.get_logger(__name__)
+
+FLUSH_S = 0.5
+QUIET_MS = 2 * FRAME_MS  # a call that got no frame for this long gets a tick
+
+
+class Switchboard:
+    """Begins calls, knows them, ends them."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        clock: Clock,
+        store: Store,
+        agents: Registry,
+        door: Door,
+        speech: Speech,
+        hub_id: str,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._agents = agents
+        self._door = door
+        self._speech = speech
+        self.ledger = Ledger(store, clock, hub_id)
+        self._live: dict[str, Call] = {}
+        self._reserved = 0
+        self._tasks = Tasks("switchboard")
+        self._open = True
+
+    @property
+    def live(self) -> list[Call]:
+        return list(self._live.values())
+
+    def start(self) -> None:
+        """Begin to tick and to write ledgers."""
+        self._tasks.start(self._tick(), "ticker")
+        self._tasks.start(self._write_ledger(), "ledger")
+
+    def admit(self) -> None:
+        """Raises Overloaded if a further call would be one too many, or the hub is stopping."""
+        if not self._open:
+            raise Overloaded("The hub is shutting down.", retry_after=30)
+        if len(self._live) + self._reserved >= self._settings.max_calls:
+            raise Overloaded(
+                f"All {self._settings.max_calls} lines are busy.", code="lines_busy", retry_after=10
+            )
+
+    async def begin(
+        self,
+        wire: CallWire,
+        *,
+        caller: Caller,
+        agent: str | None = None,
+        called: str = "",
+        direction: str = "inbound",
+        external_id: str | None = None,
+        client_id: str = HOUSE,
+        adjust: Callable[[Manner], Manner] = lambda manner: manner,
+        voice: str | None = None,
+    ) -> Call:
+        """Begin a call on `wire`. `adjust` changes the manner of calls for this wire.
+
+        Raises Overloaded, NotFound (the agent), SpeechFailed, StorageUnavailable, and Invalid for
+        a voice nobody has. Whoever begins a call runs `finish` when its wire is gone.
+        """
+        self.admit()
+        persona = self._agents.get(agent or self._settings.default_agent)
+        if persona is None:
+            raise NotFound(f"There is no agent {agent!r}.", param="agent")
+        self._reserved += 1  # nobody takes the place while the engines open
+        try:
+            id = secrets.token_hex(8)
+            recording = self._recording(id, wire)
+            record = Record(
+                id=id,
+                client_id=client_id,
+                wire=wire.facts.name,
+                direction=direction,
+                caller=caller.id,
+                called=called,
+                external_id=external_id,
+                agent=persona.id,
+                session_key="",
+                started_at=self._clock.now_ms(),
+                recording=str(recording.path) if recording else None,
+            )
+            call = Call(
+                record,
+                wire=wire,
+                caller=caller,
+                manner=adjust(self._manner(persona.name)),
+                voices=Voices(
+                    recogniser=self._speech.recogniser,
+                    synthesiser=self._speech.synthesiser,
+                    activity=await self._speech.activity(wire.facts.heard_rate),
+                    voice=await self._speech.choose_voice(voice, persona.voice),
+                ),
+                door=self._door,
+                ledger=self.ledger,
+                clock=self._clock,
+                recording=recording,
+            )
+            await self.ledger.begin(record)
+            self._live[id] = call
+        finally:
+            self._reserved -= 1
+        try:
+            await call.start()
+        except BaseException:
+            call.ended("hub-could-not-start")
+            await self.finish(call)
+            raise
+        return call
+
+    def _manner(self, name: str) -> Manner:
+        settings = self._settings
+        return Manner(
+            waits=Waits(
+                start_ms=settings.vad_start_ms,
+                stop_ms=settings.vad_stop_ms,
+                wait_ms=settings.turn_wait_ms,
+            ),
+            greeting=f"Hello, this is {name}." if settings.call_greeting else "",
+        )
+
+    def _recording(self, id: str, wire: CallWire) -> Recording | None:
+        if not self._settings.record_calls:
+            return None
+        decode = {"mulaw": mulaw_decode, "alaw": alaw_decode}.get(wire.facts.played_as, bytes)
+        return Recording(
+            self._settings.home / "recordings" / f"{id}.wav",
+            heard_rate=wire.facts.heard_rate,
+            played_rate=wire.facts.played_rate,
+            decode_played=decode,
+        )
+
+    async def finish(self, call: Call) -> None:
+        """A call's wire is gone: let go of everything it held."""
+        call.ended("wire-closed")  # unless there is a cause already
+        try:
+            await call.close()
+        finally:
+            self._live.pop(call.record.id, None)
+
+    def end(self, id: str, cause: str) -> None:
+        """End a live call. Raises NotFound."""
+        call = self._live.get(id)
+        if call is None:
+            raise NotFound(f"There is no live call {id!r}.", param="id")
+        call.hang_up(cause)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(FRAME_MS / 1000)
+            for call in self.live:
+                if call.cause is None and call.now - call.heard_at >= QUIET_MS:
+                    call.signal(Tick())
+
+    async def _write_ledger(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_S)
+            try:
+                await self.ledger.flush()
+            except TronError as error:
+                log.warning("ledger.unwritten", error=error.type)
+
+    def shut(self) -> None:
+        """Take no further call; the live ones go on."""
+        self._open = False
+
+    async def close(self) -> None:
+        for call in self.live:
+            call.hang_up("hub-stopping")
+            await self.finish(call)
+        await self._tasks.close()

@@ -1,0 +1,157 @@
+"""Listening to one caller through a provider's WebSocket.
+
+The sockets of all providers are handled alike: audio waits in a bounded queue for a slow network
+(5 s of it; more, and the hearing fails), every send has a time limit, and a commit is answered by
+exactly one final. A provider is described by a `Dialect`: how it is spoken to and what its
+messages mean.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
+
+import aiohttp
+import msgspec
+
+from tron.speech.contract import SpeechFailed, Transcript
+from tron.speech.remote import Remote
+from tron.speech.results import Results
+from tron.supervise import Tasks
+
+WAITING = 250
+"""messages that may wait to be sent; a frame of 20 ms is one"""
+SEND_S = 5.0
+
+
+class Heard(msgspec.Struct, frozen=True, kw_only=True):
+    """What a message of a provider says."""
+
+    text: str = ""
+    partial: bool = False
+    """the text is a guess at what comes after all that is settled"""
+    answers: bool = False
+    """nothing more will come for the commit that waits longest"""
+    fault: str = ""
+
+
+class Dialect(Protocol):
+    """How to talk with one provider."""
+
+    def audio(self, pcm: bytes) -> bytes | str: ...
+
+    def commit(self) -> str: ...
+
+    def heard(self, message: Any) -> Heard | None:
+        """What a decoded message says; None: nothing that matters here."""
+        ...
+
+    keep_alive: str
+    """sent when nothing else was for 4 s; empty: not needed"""
+    flush_s: float
+    """a provider may leave a commit without an answer when it has nothing new to say: after this
+    long, what it has settled is the answer. 0: it always answers"""
+
+
+KEEP_ALIVE_S = 4.0
+
+
+class SocketHearing:
+    """One caller."""
+
+    def __init__(
+        self, remote: Remote, socket: aiohttp.ClientWebSocketResponse, dialect: Dialect
+    ) -> None:
+        self._remote = remote
+        self._socket = socket
+        self._dialect = dialect
+        self._results = Results()
+        self._outgoing: asyncio.Queue[bytes | str] = asyncio.Queue(WAITING)
+        self._settled: list[str] = []
+        self._commits = 0
+        self._flushes: list[asyncio.TimerHandle] = []
+        self._tasks = Tasks(f"{remote.name}-hearing")
+        self._tasks.start(self._send(), "send")
+        self._tasks.start(self._receive(), "receive")
+
+    def feed(self, pcm: bytes) -> None:
+        if pcm:
+            self._put(self._dialect.audio(pcm))
+
+    def commit(self) -> None:
+        self._commits += 1
+        self._put(self._dialect.commit())
+        if self._dialect.flush_s:
+            loop = asyncio.get_running_loop()
+            self._flushes.append(loop.call_later(self._dialect.flush_s, self._answer))
+
+    def results(self) -> AsyncIterator[Transcript]:
+        return self._results.read()
+
+    async def close(self) -> None:
+        self._results.close()
+        for flush in self._flushes:
+            flush.cancel()
+        await self._tasks.close()
+        await self._socket.close()
+
+    def _put(self, message: bytes | str) -> None:
+        try:
+            self._outgoing.put_nowait(message)
+        except asyncio.QueueFull:
+            self._results.fail(self._remote.failed("it does not take the audio"))
+
+    async def _send(self) -> None:
+        try:
+            while True:
+                try:
+                    # not `wait_for`: in Python 3.11 it can swallow the cancellation of a close
+                    async with asyncio.timeout(KEEP_ALIVE_S):
+                        message = await self._outgoing.get()
+                except TimeoutError:
+                    if not self._dialect.keep_alive:
+                        continue
+                    message = self._dialect.keep_alive
+                async with asyncio.timeout(SEND_S):
+                    if isinstance(message, bytes):
+                        await self._socket.send_bytes(message)
+                    else:
+                        await self._socket.send_str(message)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self._results.fail(self._remote.failed(error))
+
+    async def _receive(self) -> None:
+        async for message in self._socket:
+            if message.type is not aiohttp.WSMsgType.TEXT:
+                continue
+            try:
+                heard = self._dialect.heard(msgspec.json.decode(message.data))
+            except (msgspec.DecodeError, KeyError, IndexError, TypeError, AttributeError):
+                self._results.fail(self._remote.failed("an answer that can't be read"))
+                return
+            if heard is not None:
+                self._take(heard)
+        self._results.fail(self._remote.failed("the connection ended"))
+
+    def _take(self, heard: Heard) -> None:
+        if heard.fault:
+            self._results.fail(SpeechFailed(f"{self._remote.name}: {heard.fault}."))
+            return
+        if heard.partial:
+            whole = " ".join([*self._settled, heard.text]).strip()
+            # What is heard while a final is due belongs to an utterance that is over.
+            if whole and not self._commits:
+                self._results.add(Transcript(text=whole, final=False))
+            return
+        if heard.text:
+            self._settled.append(heard.text)
+        if heard.answers and self._commits:
+            if self._flushes:
+                self._flushes.pop(0).cancel()
+            self._answer()
+
+    def _answer(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self._flushes = [flush for flush in self._flushes if flush.when() > now]
+        self._commits -= 1
+        text, self._settled = " ".join(self._settled).strip(), []
+        self._results.add(Transcript(text=text, final=True))
