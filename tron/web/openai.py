@@ -131,13 +131,14 @@ async def _complete(hub: "Hub", *, channel: str, spoken: bool) -> Response:
     now_ns = hub.clock.now_ns()
     persona = hub.agents.get(asked.model) if asked.model else None
     instructions, messages = messages_of(asked)
+    caller = identify(request.headers, body, now_ns=now_ns)
     turn = TurnInput(
-        caller=identify(request.headers, body, now_ns=now_ns),
+        caller=caller,
         channel=channel,
         agent=persona.id if persona else None,
         messages=messages,
         instructions=instructions,
-        spoken=spoken,
+        spoken=spoken or caller.call_id is not None,  # a carrier reads the answer to somebody
         params=params_of(body),
         tools=asked.tools or [],
         client_id=principal().client_id,
