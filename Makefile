@@ -8,8 +8,8 @@ UV     ?= uv
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-# What tests drive and pip can't bring: a proxy and a browser, by their names on Debian.
-SYSTEM := caddy chromium
+# What tests drive and pip can't bring: a proxy, a browser, other audio formats, another voice.
+SYSTEM := caddy chromium ffmpeg flite
 
 .PHONY: install run test check format bench lock system clean
 
@@ -62,7 +62,7 @@ system:
 	if [ "$$as" != none ] && $$as apt-get update -qq \
 		&& DEBIAN_FRONTEND=noninteractive $$as apt-get install -qq -y --no-install-recommends $$missing; \
 	then exit 0; fi; \
-	echo "Not installed:$$missing. The tests that drive them will be skipped; on Debian they come"; \
+	echo "Not installed:$$missing. The tests that drive them will fail; on Debian they come"; \
 	echo "with: sudo apt-get install$$missing"
 
 clean:

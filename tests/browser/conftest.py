@@ -4,7 +4,6 @@
 and every request it made elsewhere is held against it, unless the test allowed it.
 """
 
-import shutil
 from collections.abc import AsyncIterator
 from typing import Any, Literal, Protocol
 
@@ -19,17 +18,10 @@ from playwright.async_api import (
 )
 
 from tests.harness.hub import RunningHub
+from tests.harness.programs import program
 
-INSTALL = "Chromium is not installed. As root: apt-get install -y chromium"
 PATIENCE_MS = 15_000
 """the page asks the hub every four seconds; a busy machine takes its time"""
-
-
-def chromium() -> str:
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        if path := shutil.which(name):
-            return path
-    pytest.fail(INSTALL)
 
 
 class Look(Protocol):
@@ -50,7 +42,8 @@ class Look(Protocol):
 async def browser() -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
         started = await playwright.chromium.launch(
-            executable_path=chromium(), args=["--no-sandbox"]
+            executable_path=program("chromium", "chromium-browser", "google-chrome"),
+            args=["--no-sandbox"],
         )
         yield started
         await started.close()

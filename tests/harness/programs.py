@@ -6,11 +6,11 @@ import pytest
 
 
 def program(*names: str) -> str:
-    """Path of the first of `names` that is installed; without any, the test is skipped, saying so.
+    """Path of the first of `names` that is installed; without any, the test fails, saying so.
 
     `make test` installs them where it may (`make system`).
     """
     for name in names:
         if path := shutil.which(name):
             return path
-    pytest.skip(f"{' or '.join(names)} is not installed: run `make system` as root")
+    pytest.fail(f"{' or '.join(names)} is not installed: run `make system` as root")

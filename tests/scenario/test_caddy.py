@@ -6,7 +6,6 @@ else differs from production.
 
 import asyncio
 import os
-import shutil
 import socket
 import ssl
 import subprocess
@@ -22,6 +21,7 @@ from aiohttp import web as server
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from tests.harness.hub import REPOSITORY, Hubs, RunningHub, free_port
+from tests.harness.programs import program
 from tron.clock import SystemClock
 from tron.settings import Settings
 from tron.storage.store import Store
@@ -72,9 +72,7 @@ class Front:
         return f"https://{name}:{self.port}{path}"
 
     def start(self) -> None:
-        caddy = shutil.which("caddy")
-        if caddy is None:
-            pytest.fail("Caddy is not installed: apt-get install caddy")
+        caddy = program("caddy")
         extra = EXTRA.format(
             admin=free_port(), http=free_port(), https=self.port, folder=self.folder
         )

@@ -33,6 +33,7 @@ KEPT_S = 60.0
 """seconds of unanswered speech kept for the local engine; of more, the beginning is lost to it"""
 CHARACTERS_PER_S = 15.0
 """how fast voices read English, roughly"""
+PARTING_S = 2.0
 OVERLAP_S = 0.7
 """said twice rather than not at all"""
 
@@ -57,6 +58,7 @@ class FallbackRecogniser:
         self._breaker = breaker
         self._silence_s = silence_s
         self._failed = failed
+        self._parting = Tasks("parting")
 
     async def listen(self) -> Hearing:
         if self._breaker.allow():
@@ -95,7 +97,13 @@ class FallbackRecogniser:
     async def listen_locally(self) -> Hearing:
         return await self._local.listen()
 
+    def part_with(self, hearing: Hearing) -> None:
+        """Close what a caller needs no more; the call may be over before that is done."""
+        self._parting.start(hearing.close(), "close")
+
     async def close(self) -> None:
+        await self._parting.drain(PARTING_S)
+        await self._parting.close()
         await self._engine.close()
 
 
@@ -180,10 +188,12 @@ class FallbackHearing:
         for deadline in self._deadlines:
             deadline.cancel()
         self._deadlines.clear()
-        before, self._hearing, self._local = self._hearing, None, True
-        self._tasks.start(self._open_local(before), "fallback")
+        if self._hearing is not None:
+            self._engine.part_with(self._hearing)
+        self._hearing, self._local = None, True
+        self._tasks.start(self._open_local(), "fallback")
 
-    async def _open_local(self, before: Hearing | None) -> None:
+    async def _open_local(self) -> None:
         try:
             hearing = await self._engine.listen_locally()
         except SpeechFailed as error:
@@ -197,9 +207,6 @@ class FallbackHearing:
                 hearing.commit()
         self._hearing = hearing
         self._tasks.start(self._listen(hearing), "listen")
-        if before is not None:
-            with contextlib.suppress(SpeechFailed):
-                await before.close()
 
 
 class FallbackSynthesiser:
