@@ -33,6 +33,9 @@ from tron.supervise import Tasks
 log = structlog.get_logger(__name__)
 
 FLUSH_S = 0.5
+LAST_WORDS_S = 1.0
+"""before the end of a drain, for closing what is still open"""
+LATE_MS = 3 * FRAME_MS
 QUIET_MS = 2 * FRAME_MS  # a call that got no frame for this long gets a tick
 
 
@@ -185,7 +188,10 @@ class Switchboard:
 
     async def _tick(self) -> None:
         while True:
+            asleep = self._clock.monotonic()
             await asyncio.sleep(FRAME_MS / 1000)
+            if self._clock.monotonic() - asleep > LATE_MS / 1000:
+                continue  # the hub was late, not the callers: what they said is still to be read
             for call in self.live:
                 if call.cause is None and call.now - call.heard_at >= QUIET_MS:
                     call.signal(Tick())
@@ -198,9 +204,16 @@ class Switchboard:
             except TronError as error:
                 log.warning("ledger.unwritten", error=error.type)
 
-    def shut(self) -> None:
-        """Take no further call; the live ones go on."""
+    def shut(self, within_s: float) -> None:
+        """Take no further call; the live ones go on, and those still there shortly before
+        `within_s` has passed are hung up, so that their wires can say so."""
         self._open = False
+        self._tasks.start(self._hang_up_late(within_s - LAST_WORDS_S), "ending late calls")
+
+    async def _hang_up_late(self, after_s: float) -> None:
+        await asyncio.sleep(max(after_s, 0))
+        for call in self.live:
+            call.hang_up("hub-stopping")
 
     async def close(self) -> None:
         for call in self.live:

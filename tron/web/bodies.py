@@ -1,0 +1,33 @@
+"""Bodies larger than usual, for the few addresses that need them.
+
+The limit is decided when the request is made, before it is routed: what came in over it by then
+is gone. So a route that takes more says so for its path, and everything else keeps the limit of
+the application.
+"""
+
+from typing import Any
+
+from quart import Request
+
+_LIMITS = "TRON_BODY_LIMITS"
+
+
+def allow(app: Any, path: str, limit: int) -> None:
+    """Let bodies of up to `limit` bytes in at exactly `path` of a Quart application."""
+    limits: dict[str, int] = app.config.setdefault(_LIMITS, {})
+    limits[path] = limit
+
+    class RequestWithLimits(Request):
+        def __init__(
+            self,
+            method: str,
+            scheme: str,
+            path: str,
+            *args: Any,
+            max_content_length: int | None = None,
+            **kwargs: Any,
+        ) -> None:
+            most = limits.get(path, max_content_length)
+            super().__init__(method, scheme, path, *args, max_content_length=most, **kwargs)
+
+    app.request_class = RequestWithLimits
