@@ -67,6 +67,10 @@ class Server:
         os.sched_setaffinity(self._process.pid, {core})  # threads started later inherit it
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def age_s(self) -> float:
         """Seconds since the process was started."""
         return time.perf_counter() - self._started

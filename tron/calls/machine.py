@@ -142,7 +142,7 @@ class CallMachine:
             case s.SpeechFrames():
                 self._playback.fill(signal.segment, signal.frames)
             case s.SpeechOver():
-                self._playback.complete(signal.segment)
+                self._playback.complete(signal.segment, failed=signal.failed)
                 if self._turn is not None:
                     self._turn.made_at = at
                 if signal.failed:

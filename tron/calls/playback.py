@@ -58,9 +58,14 @@ class Playback:
             segment.queued_ms += FRAME_MS * len(frames)
             self._frames.extend((segment, frame) for frame in frames)
 
-    def complete(self, id: int) -> None:
+    def complete(self, id: int, *, failed: bool = False) -> None:
+        """All of it is made, or (`failed`) no more than this ever will be: the rest of its text is
+        not heard."""
         if (segment := self._find(id)) is not None:
             segment.complete = True
+            if failed:
+                made = segment.queued_ms // MS_PER_CHARACTER
+                segment.text = segment.text[: segment.text.rfind(" ", 0, made + 1) + 1]
 
     def _find(self, id: int) -> Segment | None:
         return next((segment for segment in self._segments if segment.id == id), None)
@@ -100,9 +105,9 @@ class Playback:
             segment = self._segments[0]
             if not segment.marked:
                 break
+            # A mark can't be true before its sound can have played: some send it back at once.
             waits_ms = MARK_GRACE_MS if marks and segment.sent_ms and not segment.played else 0
-            over = (segment.began_at or 0) + segment.sent_ms + waits_ms <= now
-            if not (over or segment.played):
+            if now < (segment.began_at or 0) + segment.sent_ms + waits_ms:
                 break
             done.append(self._segments.popleft())
         return done

@@ -8,12 +8,17 @@ never a traceback. `docs/cli.md` is compared with the tree of commands by a test
 
 import asyncio
 import sys
+from importlib.metadata import entry_points
 from typing import Annotated
 
 import typer
 
-from tron.cli import access, chat, people
+from tron.cli import access, call, chat, people
 from tron.cli.terminal import Commands, load_settings
+
+INTEGRATIONS_COMMANDS = "tron.commands"
+"""entry-point group: integrations add commands of their own, each a light typer app; one with the
+name of a group that is there already adds to it"""
 
 app = typer.Typer(
     cls=Commands,
@@ -100,6 +105,19 @@ app.command()(people.personas)
 app.add_typer(people.life, name="life")
 app.add_typer(access.owner, name="owner")
 app.add_typer(access.token, name="token")
+app.add_typer(call.call, name="call")
+for entry in sorted(entry_points(group=INTEGRATIONS_COMMANDS), key=lambda entry: entry.name):
+    try:
+        added: typer.Typer = entry.load()
+        group = next(
+            (g.typer_instance for g in app.registered_groups if g.name == entry.name), None
+        )
+        if group is not None:
+            group.registered_commands += added.registered_commands
+        else:
+            app.add_typer(added, name=entry.name)
+    except Exception as error:  # noqa: BLE001 - border: a plug-in must not stop the command line
+        typer.secho(f"tron {entry.name} can't be loaded: {error}", fg="yellow", err=True)
 
 
 def main() -> None:

@@ -1,0 +1,379 @@
+"""Whole calls on a virtual clock."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.calls.simulator import FRAMES_PER_CHARACTER, Phone, heard_of
+from tron.calls import signals as s
+from tron.calls.machine import RESULT_WAIT_MS, Manner, backchannel
+from tron.calls.signals import FRAME_MS
+
+ANSWER = "One two three four five six seven. Eight nine ten eleven twelve thirteen fourteen."
+
+
+def ask(phone: Phone, ms: int = 800) -> None:
+    """Say something and wait until the turn has begun."""
+    before = len(phone.begun)
+    phone.speak(ms)
+    for _ in range(200):
+        if len(phone.begun) > before:
+            return
+        phone.quiet(FRAME_MS)
+    raise AssertionError("no turn began")
+
+
+def test_a_greeting_a_question_an_answer_and_the_end() -> None:
+    phone = Phone(Manner(greeting="Hello, this is Tony."), answer=ANSWER)
+    phone.quiet(5_000)
+    assert phone.heard, "the greeting was played"
+    ask(phone)
+    phone.quiet(20_000)
+    assert phone.over == [(1, "completed")]
+    assert sum(len(phone.texts[id]) for id in phone.texts) * FRAMES_PER_CHARACTER == len(
+        phone.heard
+    )
+    phone.hang_up()
+    phone.check_over()
+    assert phone.endings == ["caller-hung-up"]
+
+
+def test_first_audio_comes_with_the_first_sentence() -> None:
+    phone = Phone(Manner(), answer=None)
+    phone.quiet(300)
+    ask(phone)
+    phone.tell(s.AnswerText(1, "Well then. And"))
+    phone.quiet(2 * FRAME_MS)
+    assert phone.audible
+    phone.tell(s.AnswerText(1, " so on"))
+    phone.tell(s.AnswerOver(1))
+    phone.quiet(3_000)
+    assert phone.over == [(1, "completed")]
+
+
+def test_barge_in_silences_at_once_and_keeps_what_was_heard() -> None:
+    phone = Phone(Manner(), answer=ANSWER)
+    phone.quiet(300)
+    ask(phone)
+    phone.quiet(2_000)
+    assert phone.audible
+    phone.final = "stop that please"
+    phone.speak(200)  # the declared start: in the same step all is silent
+    assert not phone.audible
+    at, _ = phone.notes("paused")[-1]
+    clears = [t for t, action in phone.log if isinstance(action, s.Clear)]
+    hushes = [t for t, action in phone.log if isinstance(action, s.Hush)]
+    assert clears[-1] == hushes[-1] == at == phone.now
+    heard_frames = len(phone.heard)
+    phone.speak(600)
+    phone.quiet(800)
+    assert phone.begun == [1, 2]
+    heard = heard_of(phone, 1)
+    assert ANSWER.startswith(heard.strip())
+    characters = heard_frames / FRAMES_PER_CHARACTER
+    assert characters - 12 <= len(heard) <= characters + 1, "to the word"
+
+
+def test_a_cough_does_not_cut_the_persona_off() -> None:
+    for final in ("", "mm-hm"):
+        phone = Phone(Manner(), answer=ANSWER)
+        phone.quiet(300)
+        ask(phone)
+        phone.quiet(1_500)
+        phone.final = final
+        phone.speak(300)
+        phone.quiet(20_000)
+        assert phone.over == [(1, "completed")]
+        assert phone.begun == [1]
+        spoken = " ".join(phone.texts.values())
+        assert spoken.endswith("thirteen fourteen."), "it took up again"
+
+
+def test_long_speech_ends_the_turn_before_it_is_understood() -> None:
+    phone = Phone(Manner(), answer=ANSWER, final=None)
+    phone.quiet(300)
+    phone.speak(800)
+    phone.quiet(600)
+    phone.tell(s.FinalText("tell me a lot"))
+    phone.quiet(1_000)
+    phone.speak(1_600)
+    assert phone.over == [(1, "dropped")]
+
+
+def test_a_partial_that_says_something_ends_the_turn() -> None:
+    phone = Phone(Manner(), answer=ANSWER)
+    phone.quiet(300)
+    ask(phone)
+    phone.quiet(1_000)
+    phone.speak(260)
+    phone.tell(s.PartialText("mm"))
+    assert phone.over == []
+    phone.tell(s.PartialText("wait a moment"))
+    assert phone.over == [(1, "dropped")]
+
+
+def test_a_second_question_before_any_answer() -> None:
+    phone = Phone(Manner(), answer=None)
+    phone.quiet(300)
+    ask(phone)
+    ask(phone)
+    assert phone.over == [(1, "dropped")]
+    assert heard_of(phone, 1) == ""
+    phone.tell(s.AnswerText(1, "Too late. And so on."))
+    phone.quiet(1_000)
+    assert not phone.heard
+
+
+def test_a_filler_while_a_tool_works_once() -> None:
+    manner = Manner()
+    phone = Phone(manner, answer=None)
+    phone.quiet(300)
+    ask(phone)
+    phone.tell(s.AnswerWorking(1))
+    phone.quiet(manner.filler_after_ms - 100)
+    assert not phone.texts
+    phone.quiet(6_000)
+    assert list(phone.texts.values()) == [manner.fillers[0]]
+    phone.tell(s.AnswerText(1, "It is done."))
+    phone.tell(s.AnswerOver(1))
+    phone.quiet(5_000)
+    assert phone.over == [(1, "completed")]
+
+
+def test_a_tool_that_never_returns_is_dropped_with_its_turn() -> None:
+    phone = Phone(Manner(), answer=None)
+    phone.quiet(300)
+    ask(phone)
+    phone.tell(s.AnswerWorking(1))
+    phone.quiet(3_000)
+    phone.hang_up()
+    phone.check_over()
+    assert phone.over == [(1, "dropped")]
+
+
+def test_a_failed_answer_is_apologised_for() -> None:
+    manner = Manner()
+    phone = Phone(manner, answer=None)
+    phone.quiet(300)
+    ask(phone)
+    phone.tell(s.AnswerOver(1, error="provider_unavailable"))
+    phone.quiet(15_000)
+    assert list(phone.texts.values()) == [manner.apology]
+    assert phone.over == [(1, "completed")]
+
+
+def test_a_recogniser_that_says_nothing() -> None:
+    phone = Phone(Manner(), answer=ANSWER, final=None)
+    phone.quiet(300)
+    phone.speak(800)
+    phone.quiet(600)
+    phone.tell(s.FinalText("hello"))
+    phone.quiet(1_000)
+    phone.speak(300)  # spoken into, and then never understood
+    phone.quiet(RESULT_WAIT_MS + 2_000)
+    assert phone.audible or phone.over, "the persona went on"
+    phone.quiet(20_000)
+    assert phone.over == [(1, "completed")]
+
+
+def test_a_line_that_never_answers_marks() -> None:
+    """Some simulators don't: the call goes on by its own clock."""
+    phone = Phone(Manner(), answer=ANSWER, marks=False)
+    phone.quiet(300)
+    ask(phone)
+    phone.quiet(20_000)
+    assert phone.over == [(1, "completed")]
+
+
+def test_keys() -> None:
+    phone = Phone(Manner(), answer=None)
+    for key in "42#":
+        phone.tell(s.Digit(key))
+    assert [a.text for a in phone.actions(s.BeginTurn) if isinstance(a, s.BeginTurn)] == [
+        "(pressed the keys 42)"
+    ]
+    phone.tell(s.Digit("7"))
+    phone.quiet(1_900)
+    assert len(phone.begun) == 1
+    phone.quiet(200)
+    assert len(phone.begun) == 2
+
+
+def test_silence_is_asked_about_and_then_ends_the_call() -> None:
+    manner = Manner(silence_ms=5_000, silence_prompts=("Are you there?", "Hello?"))
+    phone = Phone(manner)
+    phone.quiet(40_000)
+    assert list(phone.texts.values()) == ["Are you there?", "Hello?"]
+    phone.check_over()
+    assert phone.endings == ["caller-silent"]
+
+
+def test_the_persona_hangs_up_after_its_goodbye() -> None:
+    phone = Phone(Manner(), answer=None)
+    phone.quiet(300)
+    ask(phone)
+    phone.tell(s.HangUpAfter("persona-ended-call"))
+    phone.tell(s.AnswerText(1, "Goodbye then."))
+    phone.tell(s.AnswerOver(1))
+    phone.quiet(100)
+    assert phone.machine.ended is None, "not before it was heard"
+    phone.quiet(6_000)
+    phone.check_over()
+    assert phone.endings == ["persona-ended-call"]
+    assert len(phone.heard) == len("Goodbye then.") * FRAMES_PER_CHARACTER
+
+
+def test_push_to_talk_waits_for_the_client() -> None:
+    phone = Phone(Manner(push_to_talk=True), answer=None)
+    phone.quiet(300)
+    phone.speak(600)
+    phone.quiet(100)
+    phone.tell(s.StopTalking())
+    assert phone.begun == [1]
+
+
+def test_interrupting_by_hand() -> None:
+    phone = Phone(Manner(), answer=ANSWER)
+    phone.tell(s.Typed("hello"))
+    phone.quiet(1_000)
+    phone.tell(s.Interrupt())
+    assert phone.over == [(1, "dropped")]
+    assert not phone.audible
+    phone.tell(s.Interrupt())
+    assert len(phone.over) == 1
+
+
+def test_what_could_not_be_spoken_was_not_heard() -> None:
+    phone = Phone(Manner(), answer=ANSWER, speaks=False)
+    phone.tell(s.Typed("hello"))
+    phone.make(1, 30)
+    phone.tell(s.SpeechOver(1, failed=True))
+    phone.tell(s.SpeechOver(2, failed=True))
+    phone.quiet(100)
+    phone.tell(s.Interrupt())
+    assert heard_of(phone, 1) in ("", "One ")
+
+
+def test_backchannels() -> None:
+    for text in ("mm-hm", "Okay.", "yeah yeah", "Uh-huh", "I see", ""):
+        assert backchannel(text), text
+    for text in ("stop", "yes please do it now", "okay but wait a moment", "no"):
+        assert not backchannel(text), text
+
+
+# Everything in any order
+
+words = st.sampled_from(
+    ("Hello there. ", "This is long enough, I think. ", "word ", "**bold** ", "\n", "Mr. ", "… ")
+)
+finals = st.sampled_from(("", "mm-hm", "stop that please", "hello there", "okay"))
+turns = st.integers(0, 4)
+segments = st.integers(0, 8)
+steps = st.one_of(
+    st.tuples(st.just("speak"), st.integers(1, 60)),
+    st.tuples(st.just("quiet"), st.integers(1, 120)),
+    st.tuples(st.just("nothing"), st.integers(1, 60)),
+    st.tuples(st.just("final"), finals),
+    st.tuples(st.just("partial"), finals),
+    st.tuples(st.just("typed"), st.just("typed words")),
+    st.tuples(st.just("digit"), st.sampled_from("12#")),
+    st.tuples(st.just("answer"), turns, words),
+    st.tuples(st.just("working"), turns),
+    st.tuples(st.just("answer_over"), turns, st.sampled_from((None, "overloaded"))),
+    st.tuples(st.just("frames"), segments, st.integers(0, 60)),
+    st.tuples(st.just("speech_over"), segments, st.booleans()),
+    st.tuples(st.just("played"), segments),
+    st.tuples(st.just("interrupt")),
+    st.tuples(st.just("stop_talking")),
+    st.tuples(st.just("hang_up_after")),
+)
+manners = st.builds(
+    Manner,
+    greeting=st.sampled_from(("", "Hello, this is Tony.")),
+    marks=st.booleans(),
+    silence_ms=st.sampled_from((0, 3_000)),
+    silence_prompts=st.sampled_from(((), ("Are you there?",))),
+    push_to_talk=st.booleans(),
+)
+
+
+def step(phone: Phone, what: tuple[object, ...]) -> None:
+    match what:
+        case ("speak", int(frames)):
+            phone.speak(frames * FRAME_MS)
+        case ("quiet", int(frames)):
+            phone.quiet(frames * FRAME_MS)
+        case ("nothing", int(frames)):
+            phone.nothing(frames * FRAME_MS)
+        case ("final", str(text)):
+            phone.tell(s.FinalText(text))
+        case ("partial", str(text)):
+            phone.tell(s.PartialText(text))
+        case ("typed", str(text)):
+            phone.tell(s.Typed(text))
+        case ("digit", str(key)):
+            phone.tell(s.Digit(key))
+        case ("answer", int(turn), str(text)):
+            phone.tell(s.AnswerText(turn, text))
+        case ("working", int(turn)):
+            phone.tell(s.AnswerWorking(turn))
+        case ("answer_over", int(turn), None | str() as error):
+            phone.tell(s.AnswerOver(turn, error))
+        case ("frames", int(segment), int(count)):
+            phone.make(segment, count)
+        case ("speech_over", int(segment), bool(failed)):
+            # An engine that made nothing has failed.
+            phone.tell(s.SpeechOver(segment, failed or not phone.made.get(segment)))
+        case ("played", int(mark)):
+            phone.tell(s.Played(mark))
+        case ("interrupt",):
+            phone.tell(s.Interrupt())
+        case ("stop_talking",):
+            phone.tell(s.StopTalking())
+        case ("hang_up_after",):
+            phone.tell(s.HangUpAfter("persona-ended-call"))
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    manners,
+    st.lists(steps, max_size=40),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from((None, "hello there", "")),
+    st.sampled_from((None, ANSWER)),
+)
+def test_any_order_of_things(
+    manner: Manner,
+    script: list[tuple[object, ...]],
+    speaks: bool,
+    marks: bool,
+    final: str | None,
+    answer: str | None,
+) -> None:
+    """The simulator checks at every step; here that whatever began has ended, once."""
+    phone = Phone(manner, answer=answer, final=final, speaks=speaks, marks=marks)
+    for what in script:
+        step(phone, what)
+    phone.hang_up()
+    phone.check_over()
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.integers(5, 150), st.integers(5, 60), finals), max_size=8))
+def test_speaking_into_answers_at_any_moment(
+    interruptions: list[tuple[int, int, str]],
+) -> None:
+    """What counts as heard is, to the word, what was played; nothing is said twice or left out."""
+    phone = Phone(Manner(), answer=ANSWER)
+    phone.quiet(300)
+    ask(phone)
+    for pause, talk, final in interruptions:
+        phone.quiet(pause * FRAME_MS)
+        phone.final = final
+        phone.speak(talk * FRAME_MS)
+    phone.quiet(30_000)
+    phone.hang_up()
+    phone.check_over()
+    for action in phone.actions(s.DropTurn):
+        assert isinstance(action, s.DropTurn)
+        assert ANSWER.startswith(action.heard.rstrip()), action.heard

@@ -1,0 +1,126 @@
+"""Calls by voice: those that were and those that are, with what happened in each and how fast."""
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from pydantic import BaseModel, Field
+from quart import Blueprint
+
+from tron.calls import latency
+from tron.calls.ledger import Record
+from tron.clock import iso
+from tron.errors import NotFound
+from tron.web.contract import Ok, promises
+from tron.web.security import principal
+
+if TYPE_CHECKING:
+    from tron.hub import Hub
+
+
+class CallSummary(BaseModel):
+    """A call in a list."""
+
+    id: str
+    wire: str = Field(description="how it came: `twilio`, `elevenlabs`, `samantha`, …")
+    direction: str
+    caller: str
+    called: str
+    external_id: str | None = Field(description="the carrier's own id")
+    agent: str
+    session_key: str
+    started_at: str
+    ended_at: str | None
+    duration_s: float | None = Field(description="null while it goes on")
+    cause: str | None = Field(description="why it ended; null while it goes on")
+    recorded: bool
+
+
+class TimelineEntry(BaseModel):
+    """Something that happened, `at` ms after the call began."""
+
+    at: int
+    kind: str
+    turn: int
+    text: str
+    value: int
+
+
+class CallTurn(BaseModel):
+    """How quickly one turn was answered; ms, null where it does not apply."""
+
+    turn: int
+    at: int
+    said: str
+    ending: str | None
+    waited_ms: int | None = Field(description="from the last sound to the end of the utterance")
+    recognised_ms: int | None
+    answered_ms: int | None = Field(description="to the persona's first words")
+    spoken_ms: int | None = Field(description="from there to its first audio")
+    total_ms: int | None = Field(description="from the caller's last sound to the first audio")
+
+
+class CallDetail(CallSummary):
+    """A call with its timeline."""
+
+    turns: list[CallTurn]
+    timeline: list[TimelineEntry]
+
+
+def routes(hub: "Hub") -> Blueprint:
+    """The calls of one hub."""
+    blueprint = Blueprint("calls", __name__)
+
+    @blueprint.get("/api/calls")
+    @promises("read", gives=list[CallSummary])
+    async def calls() -> Any:
+        """The latest calls, those that go on included."""
+        found = await hub.switchboard.ledger.listing(principal().client_id)
+        return [_summary(record).model_dump() for record in found]
+
+    @blueprint.get("/api/calls/<id>")
+    @promises("read", gives=CallDetail, fails=(404,))
+    async def call(id: str) -> Any:
+        """A call with all that happened in it."""
+        record, lines = await hub.switchboard.ledger.read(principal().client_id, id)
+        return CallDetail(
+            **_summary(record).model_dump(),
+            turns=[CallTurn(**msgspec.structs.asdict(turn)) for turn in latency.turns(lines)],
+            timeline=[
+                TimelineEntry(
+                    at=line.at, kind=line.kind, turn=line.turn, text=line.text, value=line.value
+                )
+                for line in lines
+            ],
+        )
+
+    @blueprint.delete("/api/calls/<id>")
+    @promises("write", gives=Ok, fails=(404,))
+    async def hang_up(id: str) -> Any:
+        """End a call that goes on."""
+        mine = (c for c in hub.switchboard.live if c.record.client_id == principal().client_id)
+        call = next((c for c in mine if id in (c.record.id, c.record.external_id)), None)
+        if call is None:
+            raise NotFound(f"There is no live call {id!r}.", param="id")
+        call.hang_up("operator-hung-up")
+        return Ok()
+
+    return blueprint
+
+
+def _summary(record: Record) -> CallSummary:
+    ended = record.ended_at
+    return CallSummary(
+        id=record.id,
+        wire=record.wire,
+        direction=record.direction,
+        caller=record.caller,
+        called=record.called,
+        external_id=record.external_id,
+        agent=record.agent,
+        session_key=record.session_key,
+        started_at=iso(record.started_at),
+        ended_at=None if ended is None else iso(ended),
+        duration_s=None if ended is None else max(0, ended - record.started_at) / 1000,
+        cause=record.cause,
+        recorded=record.recording is not None,
+    )
