@@ -101,16 +101,20 @@ class OpenAIProvider:
                 raise _Garbled("an answer with nothing in it")
             yield [Answering(provider=self.name, model=model), *batch]
             started = True
-            while not reader.over:
-                try:
-                    async with asyncio.timeout(LEAVING_S if reader.done else self._token_timeout_s):
-                        batch = await reader.next()
-                except (aiohttp.ClientError, OSError):
-                    if not reader.done:
-                        raise
-                    break  # everything was said; only the connection is lost
-                if batch:
-                    yield batch
+            silence = _Silence(response, LEAVING_S if reader.done else self._token_timeout_s)
+            try:
+                while not reader.over:
+                    batch = await reader.next()
+                    silence.broken(LEAVING_S if reader.done else self._token_timeout_s)
+                    if batch:
+                        yield batch
+            except (aiohttp.ClientError, OSError):
+                if silence.too_long and not reader.done:
+                    raise TimeoutError from None
+                if not reader.done:  # else everything was said; only the connection is lost
+                    raise
+            finally:
+                silence.end()
         except TimeoutError:  # aiohttp's own timeouts are TimeoutErrors too
             raise self._failed(started, "was silent for too long", retryable=False) from None
         except (aiohttp.ClientError, OSError) as error:
@@ -220,6 +224,41 @@ def _retry_after(response: aiohttp.ClientResponse) -> float | None:
         if seconds >= 0 and math.isfinite(seconds):
             return seconds
     return None
+
+
+class _Silence:
+    """Ends a stream whose provider says nothing for too long.
+
+    One timer looks now and then at when something came last: one for every token would cost more
+    than reading the token does.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse, limit_s: float) -> None:
+        self.too_long = False
+        self._response = response
+        self._limit_s = limit_s
+        self._loop = asyncio.get_running_loop()
+        self._broken_at = self._loop.time()
+        self._timer = self._loop.call_later(limit_s, self._look)
+
+    def broken(self, limit_s: float) -> None:
+        """Something came; the next may take `limit_s`."""
+        self._broken_at = self._loop.time()
+        if limit_s < self._limit_s:
+            self._timer.cancel()
+            self._timer = self._loop.call_later(limit_s, self._look)
+        self._limit_s = limit_s
+
+    def _look(self) -> None:
+        left = self._broken_at + self._limit_s - self._loop.time()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._look)
+        else:
+            self.too_long = True
+            self._response.close()  # whoever reads from it is told so
+
+    def end(self) -> None:
+        self._timer.cancel()
 
 
 class _Reader:

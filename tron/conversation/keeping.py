@@ -91,9 +91,7 @@ class Keeping:
         client_id, key = session.client_id, session.key
         mark = _mark(session, entries, superseded)
         row = session.row() | {"digest": mark or None, "updated_at": now}
-        changes = {name: row[name] for name in ("digest", "updated_at", "agent", "process_id")}
-        if session.ended:
-            changes |= {"ended_at": None, "end_cause": None}
+        touched = {name: row[name] for name in transcript.TOUCHED}
         first = not session.stored
 
         def unit(connection: Any) -> None:
@@ -103,7 +101,7 @@ class Keeping:
                 transcript.supersede(
                     connection, client_id, key, superseded[0].seq, superseded[-1].seq
                 )
-            transcript.append(connection, client_id, key, entries, {} if first else changes)
+            transcript.append(connection, client_id, key, entries, {} if first else touched)
 
         await self._store.write(unit)
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tron.conversation.thinking import ToolRecord
@@ -88,8 +88,17 @@ def entry_of(row: Row[Any]) -> Entry:
     )
 
 
+TOUCHED = ("digest", "updated_at", "agent", "process_id")
+"""what a message changes in its session's row, which it also opens again if it had ended"""
+
 _insert_session = insert(sessions)
 _insert_messages = insert(messages)
+# Built once: it runs for every message, and building it costs more than running it.
+_touch = (
+    update(sessions)
+    .where(sessions.c.key == bindparam("of_key"), sessions.c.client_id == bindparam("of_client_id"))
+    .values({name: bindparam(name) for name in TOUCHED} | {"ended_at": None, "end_cause": None})
+)
 
 
 def create(connection: Connection, row: dict[str, Any]) -> None:
@@ -101,15 +110,15 @@ def append(
     client_id: str,
     session_key: str,
     entries: Sequence[Entry],
-    changes: dict[str, Any],
+    touched: dict[str, Any],
 ) -> None:
-    """Add `entries` and bring the session's row up to date."""
+    """Add `entries` and, with what `touched` names, bring the session's row up to date."""
     if entries:
         connection.execute(
             _insert_messages, [_row(client_id, session_key, entry) for entry in entries]
         )
-    if changes:
-        change(connection, client_id, session_key, changes)
+    if touched:
+        connection.execute(_touch, {"of_key": session_key, "of_client_id": client_id, **touched})
 
 
 def change(
