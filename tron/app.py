@@ -56,8 +56,10 @@ from tron.supervise import Tasks
 from tron.tools.standard import standard_tools
 from tron.tools.toolbox import Toolbox
 from tron.web import (
+    audio,
     auth,
     calls,
+    channels,
     errors,
     internal,
     life,
@@ -241,8 +243,9 @@ def create_app(hub: Hub, integrations: Sequence[Integration] = ()) -> Quart:
     )
     errors.install(app)
     security.guard(app, hub.security)
-    for group in (openai, sessions, status, calls, voice, life, internal, auth, page):
+    for group in (openai, audio, sessions, status, calls, voice, life, internal, auth, page):
         app.register_blueprint(group.routes(hub))
+    app.register_blueprint(channels.routes(hub, integrations))
     for integration in integrations:
         app.register_blueprint(integration.blueprint())
     return app
@@ -299,7 +302,7 @@ def _told_to_stop(hub: Hub) -> Callable[[], Awaitable[None]]:
         await stop.wait()
         log.info("hub.draining", seconds=hub.settings.drain_s)
         hub.door.shut()
-        hub.switchboard.shut()
+        hub.switchboard.shut(hub.settings.drain_s)
 
     return until_told
 
@@ -331,7 +334,7 @@ def _server(settings: Settings, listener: socket.socket) -> Config:
     config.bind = [f"fd://{os.dup(listener.fileno())}"]  # Hypercorn closes what it is given
     config.graceful_timeout = settings.drain_s
     config.keep_alive_timeout = 75
-    config.websocket_ping_interval = 20
+    config.websocket_ping_interval = 5  # also how long a closed socket may hold up a drain
     config.include_server_header = False
     config.errorlog = logging.getLogger("hypercorn.error")
     config.accesslog = None

@@ -16,11 +16,11 @@ from quart.wrappers import Websocket
 from integrations.elevenlabs import wire
 from integrations.elevenlabs.conversation import Conversation
 from integrations.elevenlabs.frames import Agents, Dialect, Original
-from integrations.elevenlabs.outbox import Outbox, Stalled
 from integrations.elevenlabs.typed import TypedTalk
 from integrations.elevenlabs.voice import VoiceTalk
 from integrations.elevenlabs.wire import ClientMessage, Refused, Setup, Start
 from tron.agents.persona import Persona
+from tron.calls.outbox import Outbox, Stalled
 from tron.errors import TronError
 from tron.supervise import Tasks
 

@@ -11,9 +11,9 @@ import structlog
 from integrations.elevenlabs import frames, wire
 from integrations.elevenlabs.client_tools import ClientTools
 from integrations.elevenlabs.frames import Dialect
-from integrations.elevenlabs.outbox import Outbox
 from integrations.elevenlabs.wire import Refused, Start
 from tron.agents.persona import Persona
+from tron.calls.outbox import Outbox
 from tron.clock import iso
 from tron.conversation.caller import identify
 

@@ -14,8 +14,8 @@ import structlog
 from quart.wrappers import Websocket
 
 from integrations.elevenlabs import wire
-from integrations.elevenlabs.outbox import Outbox, Stalled
 from integrations.elevenlabs.wire import Refused
+from tron.calls.outbox import Outbox, Stalled
 from tron.conversation.caller import identify
 from tron.conversation.turns import Message, TextDelta, TurnInput
 from tron.errors import TronError

@@ -16,10 +16,10 @@ from quart.wrappers import Websocket
 
 from integrations.twilio import wire
 from integrations.twilio.exchange import Exchange
-from integrations.twilio.outbox import Outbox, Stalled
 from integrations.twilio.proof import Grant
 from tron.calls.call import Call
 from tron.calls.machine import Manner
+from tron.calls.outbox import Outbox, Stalled
 from tron.calls.signals import Digit, Played, Tell
 from tron.conversation.turns import Caller
 from tron.errors import Invalid, Overloaded, TronError

@@ -15,11 +15,11 @@ from quart.wrappers import Websocket
 
 from integrations.twilio.exchange import Exchange
 from integrations.twilio.media import CLOSE_S, KEYS, START_S, HubClosed, caller_of, put_away
-from integrations.twilio.outbox import Outbox, Stalled
 from integrations.twilio.proof import Grant
 from integrations.twilio.wire import LONGEST_MESSAGE, NAME_LIMIT
 from tron.calls.call import EndCall
 from tron.calls.ledger import Record
+from tron.calls.outbox import Outbox, Stalled
 from tron.calls.playback import MS_PER_CHARACTER
 from tron.calls.sentences import Piece, Sentences
 from tron.calls.signals import Note

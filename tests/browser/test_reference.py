@@ -12,7 +12,18 @@ from tests.browser.conftest import Look
 from tests.browser.test_page import FAULTS, _set_owner
 from tests.harness.hub import Hubs, RunningHub
 
-GROUPS = ["Chat", "Sessions", "Operators", "Life", "Access", "Internal", "Pages"]
+GROUPS = [
+    "Chat",
+    "Sessions",
+    "Voice",
+    "Calls",
+    "Operators",
+    "Life",
+    "Access",
+    "Internal",
+    "Integrations",
+    "Pages",
+]
 OPEN_ALL = "for (const box of document.querySelectorAll('main details')) box.open = true"
 
 

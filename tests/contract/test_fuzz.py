@@ -16,6 +16,7 @@ from hypothesis.errors import Unsatisfiable
 from jsonschema_rs import validator_for
 
 from tests.harness.hub import Hubs, RunningHub
+from tron.web.errors import VOICE_PATHS
 
 ENVELOPE = validator_for(
     {
@@ -32,6 +33,17 @@ ENVELOPE = validator_for(
                     "code": {"type": ["string", "null"]},
                 },
             }
+        },
+    }
+)
+VOICE_ENVELOPE = validator_for(
+    {
+        "type": "object",
+        "required": ["error", "code"],
+        "additionalProperties": False,
+        "properties": {
+            "error": {"type": "string", "minLength": 1},
+            "code": {"type": "string", "minLength": 1},
         },
     }
 )
@@ -57,7 +69,9 @@ def check(status: int, kind: str, body: bytes, what: str) -> None:
         assert kind.startswith("application/json"), f"{what}: {status} as {kind}"
         error = json.loads(body)
         documented = error.get("error") == LIFE_WITHOUT_ACTIVITY
-        assert documented or ENVELOPE.is_valid(error), f"{what}: {body[:300]!r}"
+        voice = what.partition(" ")[2].startswith(VOICE_PATHS)
+        envelope = VOICE_ENVELOPE if voice else ENVELOPE
+        assert documented or envelope.is_valid(error), f"{what}: {body[:300]!r}"
 
 
 async def well(running: RunningHub) -> None:
@@ -124,12 +138,10 @@ async def test_methods_nobody_offers(hub: Hubs) -> None:
     for path in [*paths, "/nothing/here", "//", "/%00", "/api/sessions/%00", "/api/sessions/%ff"]:
         for method in ("PUT", "PATCH", "DELETE", "TRACE", "HEAD", "BREW"):
             async with running.http.request(method, path.replace("{", "").replace("}", "")) as got:
-                body = (
-                    await got.read()
-                    if method != "HEAD"
-                    else b'{"error":{"message":"-","type":"-"}}'
-                )
-                check(got.status, got.content_type, body, f"{method} {path}")
+                if method == "HEAD":  # has no body to look at
+                    assert got.status < 500 or got.status in DOCUMENTED_5XX
+                    continue
+                check(got.status, got.content_type, await got.read(), f"{method} {path}")
     await well(running)
 
 

@@ -4,6 +4,8 @@ import shutil
 
 import pytest
 
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+
 
 def program(*names: str) -> str:
     """Path of the first of `names` that is installed; without any, the test fails, saying so.

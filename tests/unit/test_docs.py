@@ -11,8 +11,10 @@ import typer.main
 
 from tron.app import create_app, open_hub
 from tron.cli import app as command_line
+from tron.integrations import attach_all
 from tron.settings import Settings
 from tron.web.contract import needs_of
+from tron.web.security import OTHERS_VIEWS
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("README.md"), *ROOT.glob("docs/**/*.md")])
@@ -77,13 +79,14 @@ async def routes(home: Path) -> dict[str, list[str]]:
     """`GET /api/sessions/{key}` -> who may call it and what it does."""
     found = {}
     async with open_hub(Settings(home=home)) as hub:
-        app = create_app(hub)
+        app = create_app(hub, attach_all(hub))
         for rule in app.url_map.iter_rules():
             view = app.view_functions[rule.endpoint]
             path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
             for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
                 about = (view.__doc__ or "The description of all of this.").split("\n")[0]
-                found[f"{method} {path}"] = [needs_of(view), about]
+                need = OTHERS_VIEWS.get(rule.endpoint) or needs_of(view)
+                found[f"{method} {path}"] = [need, about]
     return found
 
 

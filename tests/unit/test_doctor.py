@@ -40,6 +40,12 @@ async def test_a_fresh_hub_is_well(well: dict[str, Any]) -> None:
         "feeds": "off",
         "web search": "off",
         "public URL": "off",
+        "ElevenLabs webhooks": "off",
+        "ElevenLabs key": "off",
+        "Slack": "off",
+        "Twilio": "off",
+        "VAPI webhooks": "off",
+        "VAPI calls": "off",
     }
 
 

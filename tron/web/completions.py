@@ -13,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 from sse_starlette import ServerSentEvent
 
-from tron.conversation.door import Reply
+from tron.conversation.reply import Reply
 from tron.conversation.turns import (
     Batches,
     CallerToolCalls,

@@ -32,10 +32,14 @@ GROUPS = {
     "tron.web.openai": "chat",
     "tron.web.sessions": "sessions",
     "tron.web.status": "operators",
+    "tron.web.channels": "operators",
+    "tron.web.calls": "calls",
     "tron.web.life": "life",
     "tron.web.auth": "access",
     "tron.web.internal": "internal",
     "tron.web.page": "pages",
+    "tron.web.voice.rest": "voice",
+    "tron.web.voice.socket": "voice",
 }
 """what the routes of a module are for; those of any other are `integrations`"""
 
@@ -57,6 +61,13 @@ class ErrorAnswer(BaseModel):
     error: Fault
 
 
+class VoiceErrorAnswer(BaseModel):
+    """Every failure of the voice routes."""
+
+    error: str
+    code: str
+
+
 class Ok(BaseModel):
     """It is done."""
 
@@ -72,12 +83,13 @@ def promises(
     fails: tuple[int, ...] = (),
     also_gives: Mapping[int, Any] | None = None,
     group: str | None = None,
+    error: type[BaseModel] = ErrorAnswer,
 ) -> Callable[[View], View]:
     """Declare a view. It is called with `data` (a `body`) and `query` (a `query`), checked.
 
     `gives` is the model of the 200 answer, `also_gives` of answers with another status; `fails`
     lists the statuses of the error envelope besides those every such route has. `group` is what
-    the route is for, where that is not what its module is for.
+    the route is for, where that is not what its module is for; `error` the model of its failures.
     """
     failures = {403, 503, *fails}
     if needs not in ("public", "signed"):
@@ -92,7 +104,7 @@ def promises(
         if body is not None or query is not None:
             promised = _checked(view, body, query)
         for status in sorted(failures):
-            document_response(cast(Any, ErrorAnswer), status)(promised)
+            document_response(cast(Any, error), status)(promised)
         for status, model in ({200: gives} if gives else {}).items():
             document_response(_described(model), status)(promised)
         for status, model in (also_gives or {}).items():

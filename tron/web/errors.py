@@ -1,4 +1,5 @@
-"""Failures as the caller sees them, on every route: `{"error":{message,type,param,code}}`.
+"""Failures as the caller sees them, on every route: `{"error":{message,type,param,code}}`, and on
+the voice routes the shape their own document has, `{"error","code"}`.
 
 Owns the error handlers (a `TronError`, a fault found before routing, an exception nobody
 expected) and `x-request-id`. No answer holds a stack trace, HTML or an exception's own text: an
@@ -13,7 +14,15 @@ from typing import Any
 
 import msgspec
 import structlog
-from quart import Quart, Response, g, has_request_context, request, websocket
+from quart import (
+    Quart,
+    Response,
+    g,
+    has_request_context,
+    has_websocket_context,
+    request,
+    websocket,
+)
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from tron.errors import (
@@ -44,10 +53,32 @@ def body(error: TronError) -> dict[str, Any]:
     }
 
 
+VOICE_PATHS = ("/v1/voice/", "/v1/onboarding/", "/v1/perf/", "/v1/ui/", "/v1/tasks")
+VOICE_CODES = frozenset(("missing_session_id", "unknown_voice"))
+"""what a 400 of theirs may say more exactly than `invalid_request`"""
+
+
+def voice_body(error: TronError) -> dict[str, Any]:
+    """The envelope of the voice routes."""
+    code = error.code or error.type
+    if isinstance(error, Invalid) and code not in VOICE_CODES:
+        code = "invalid_request"
+    return {"error": error.message, "code": code}
+
+
+def _body_here(error: TronError) -> dict[str, Any]:
+    """The envelope that this route's document promises."""
+    if has_request_context():
+        path = request.path
+    else:
+        path = websocket.path if has_websocket_context() else ""
+    return voice_body(error) if path.startswith(VOICE_PATHS) else body(error)
+
+
 def render(error: TronError) -> Response:
     """The whole answer: envelope, status, and what tells a client whether to try again."""
     response = Response(
-        msgspec.json.encode(body(error)), error.status, content_type="application/json"
+        msgspec.json.encode(_body_here(error)), error.status, content_type="application/json"
     )
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))

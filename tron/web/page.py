@@ -1,4 +1,4 @@
-"""The small page at `/` (the hub is alive, who lives in it, a chat box) and `/docs`, the API's.
+"""The small pages: `/` (the hub is alive, who lives in it, a chat box), `/talk` by voice, `/docs`.
 
 Owns the pages' own files under `/panel/` and `GET /api/personas`, which the cards are drawn from.
 The pages are built on the public API alone, load nothing from elsewhere and say so in their
@@ -63,7 +63,7 @@ class PersonaCards(RootModel[list[PersonaCard]]):
 
 
 def routes(hub: "Hub") -> Blueprint:
-    """`/`, `/docs`, `/panel/<file>` and `GET /api/personas`."""
+    """`/`, `/talk`, `/docs`, `/panel/<file>` and `GET /api/personas`."""
     page = Blueprint("page", __name__)
 
     @page.get("/")
@@ -71,6 +71,12 @@ def routes(hub: "Hub") -> Blueprint:
     async def index() -> Response:
         """A page that shows the hub is alive, with a chat box."""
         return await _file("index.html")
+
+    @page.get("/talk")
+    @promises("public")
+    async def talk() -> Response:
+        """A page to talk with a persona by voice."""
+        return await _file("talk.html")
 
     @page.get("/docs")
     @promises("public")

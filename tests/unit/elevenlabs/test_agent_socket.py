@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from integrations.elevenlabs import agent_socket, outbox
+from integrations.elevenlabs import agent_socket
 from integrations.openai.behaviours import Reply, Slow, Status, ToolCalls
 from integrations.openai.fake import FakeProvider
 from tests.harness.waiting import eventually
 from tests.unit.elevenlabs.conftest import Client, Wire, Wired
+from tron.calls import outbox
 from tron.calls.signals import Interrupt
 from tron.storage.tables import HOUSE
 

@@ -4,7 +4,7 @@
 // message travels; what is kept here is for showing it again after a reload.
 
 import { HubError, answer } from "./hub.js";
-import { avatar, make } from "./people.js";
+import { avatar, chip, make } from "./people.js";
 
 const KEPT = "tron.threads";
 const OPENERS = ["What’s on your mind today?", "What can you do?"];
@@ -152,15 +152,6 @@ function take(reply, chunk) {
   reply.text += chunk.choices?.[0]?.delta?.content ?? "";
   if (chunk.usage) reply.tokens = chunk.usage.total_tokens;
   if (chunk.tron) Object.assign(reply, { tools: chunk.tron.tools ?? [], cost: chunk.tron.cost_usd, estimated: chunk.tron.estimated, provider: chunk.tron.provider });
-}
-
-function chip(person, place, choose) {
-  const label = make("label", "chip");
-  const radio = make("input", "unseen");
-  Object.assign(radio, { type: "radio", name: "agent", value: person.id });
-  radio.addEventListener("change", () => choose(person.id));
-  label.append(radio, avatar(person, place), make("span", "", person.name));
-  return label;
 }
 
 function welcome(people, id, begin) {

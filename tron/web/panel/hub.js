@@ -1,5 +1,5 @@
 // How the page talks to the hub: requests that carry the token, the way in, and answer streams.
-// Callers: main.js, people.js, chat.js. Everything else in the page is free of fetch().
+// Callers: main.js, chat.js, talk.js, voice.js. Everything else in the page is free of fetch().
 
 const TOKEN = "tron.token";
 let asking = null; // one login dialog, however many requests are refused at once
@@ -9,6 +9,17 @@ export class HubError extends Error {}
 /** GET `path` as JSON; asks for the password when the hub wants one. */
 export async function get(path) {
   const response = await send(path, {});
+  if (!response.ok) throw await failure(response);
+  return response.json();
+}
+
+/** POST `body` as JSON. */
+export async function post(path, body) {
+  const response = await send(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+  });
   if (!response.ok) throw await failure(response);
   return response.json();
 }

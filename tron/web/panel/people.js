@@ -20,6 +20,16 @@ export function avatar(person, place) {
   return face;
 }
 
+/** A person to choose, as one radio of a group. */
+export function chip(person, place, choose) {
+  const label = make("label", "chip");
+  const radio = make("input", "unseen");
+  Object.assign(radio, { type: "radio", name: "agent", value: person.id });
+  radio.addEventListener("change", () => choose(person.id));
+  label.append(radio, avatar(person, place), make("span", "", person.name));
+  return label;
+}
+
 function ago(iso) {
   const seconds = (Date.parse(iso) - Date.now()) / 1000;
   const [size, unit] = UNITS.find(([size]) => Math.abs(seconds) >= size) ?? [];

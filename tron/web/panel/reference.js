@@ -7,6 +7,8 @@ import { prose, reader, stand } from "./schema.js";
 const GROUPS = {
   chat: ["Chat", "Talk with an agent, as any OpenAI-compatible client does."],
   sessions: ["Sessions", "Conversations: list, open, continue, export, delete."],
+  voice: ["Voice", "Talking in a browser: sessions, their socket, voices and how quick it all is."],
+  calls: ["Calls", "Calls by voice: list, look into, place, end."],
   operators: ["Operators", "How the hub is, who lives in it and what they are doing."],
   life: ["Life", "What the personas read, write and work towards."],
   access: ["Access", "The owner’s login, and tokens for programs."],

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from integrations.twilio import outbox
-from integrations.twilio.outbox import Outbox, Stalled
+from tron.calls import outbox
+from tron.calls.outbox import Outbox, Stalled
 
 
 class Socket:

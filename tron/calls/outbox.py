@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable
 
 SEND_S = 5.0
 MOST = 1_000
-"""frames; most are a few words or 100 ms of speech"""
+"""messages; most are a few words or 100 ms of speech"""
+NORMAL = 1000
 
 
 class Stalled(Exception):
@@ -44,7 +45,7 @@ class Outbox:
         """Speech that was not sent yet never will be."""
         self._waiting = deque(entry for entry in self._waiting if not entry[1])
 
-    def close(self, code: int, reason: str) -> None:
+    def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Take no more; `run` ends once the rest is sent. The first code stands."""
         if self.close_code is None:
             self.close_code, self.close_reason = code, reason

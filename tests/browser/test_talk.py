@@ -1,0 +1,178 @@
+"""The page at `/talk`, with a real browser whose microphone is a recording, on the real engines."""
+
+import asyncio
+import re
+import subprocess
+import wave
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from tests.browser.conftest import Look
+from tests.browser.test_page import FAULTS
+from tests.harness.hub import Hubs, RunningHub
+from tests.harness.programs import CHROMIUM, program
+from tests.harness.waiting import eventually
+from tron.calls.audio import resample, wav
+
+RATE = 48_000
+SILENCE_BEFORE_S = 4.0
+"""until the page has opened the microphone and the socket, and the model is loaded"""
+PEAK = """() => {
+  window.peaks = [];
+  setInterval(() => window.peaks.push(document.getElementById("voice-level").value), 50);
+}"""
+
+
+def spoken(folder: Path, text: str) -> bytes:
+    """PCM16 at 48 kHz of somebody saying `text`."""
+    path = folder / "said.wav"
+    subprocess.run([program("flite"), "-voice", "slt", "-t", text, "-o", str(path)], check=True)
+    with wave.open(str(path)) as said:
+        return resample(said.readframes(said.getnframes()), said.getframerate(), RATE)
+
+
+def silence(seconds: float) -> bytes:
+    return bytes(round(seconds * RATE) * 2)
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    """What the microphone hears; a test may write another one before it opens the page."""
+    path = tmp_path / "microphone.wav"
+    question = spoken(tmp_path, "What time is it?")
+    path.write_bytes(wav(silence(SILENCE_BEFORE_S) + question + silence(20), RATE))
+    return path
+
+
+@pytest.fixture
+async def browser(recording: Path) -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        started = await playwright.chromium.launch(
+            executable_path=program(*CHROMIUM),
+            args=[
+                "--no-sandbox",
+                "--use-fake-ui-for-media-stream",
+                "--use-fake-device-for-media-stream",
+                f"--use-file-for-fake-audio-capture={recording}%noloop",
+                "--autoplay-policy=no-user-gesture-required",
+            ],
+        )
+        yield started
+        await started.close()
+
+
+async def opened(look: Look, hub: RunningHub, **size: Any) -> Page:
+    """The page, reached from `/`, counting what its loudspeaker plays."""
+    page = await look(hub, **size)
+    await page.get_by_role("link", name="Talk by voice").click()
+    await expect(page.get_by_role("button", name="Start talking")).to_be_enabled()
+    await page.evaluate(PEAK)
+    return page
+
+
+async def peak(page: Page) -> float:
+    """How loud the persona was since it was last asked."""
+    return float(await page.evaluate("Math.max(0, ...window.peaks.splice(0))"))
+
+
+async def heard(page: Page) -> None:
+    """Wait until the persona's voice comes out of the loudspeaker."""
+
+    async def loud() -> bool:
+        return await peak(page) > 0.05
+
+    await eventually(loud, within_s=20, what="a sound")
+
+
+async def warm(running: RunningHub) -> None:
+    """The models are loaded before the recording begins to play."""
+    async with running.http.get("/v1/onboarding/status") as answer:
+        assert answer.status == 200
+
+
+async def test_a_spoken_question_is_understood_and_answered_aloud(hub: Hubs, look: Look) -> None:
+    running = await hub(TRON_BRAIN="offline")
+    await warm(running)
+    page = await opened(look, running)
+    await page.get_by_role("radio", name="Maya").check(force=True)
+    await page.get_by_role("button", name="Start talking").click()
+    await expect(page.get_by_role("status")).to_have_text("listening")
+    assert await peak(page) == 0
+    said = page.get_by_role("article", name="You").locator(".text")
+    await expect(said).to_have_text(re.compile(r"what time is it", re.I))
+    answer = page.get_by_role("article", name="Maya").locator(".text")
+    await expect(answer).to_have_text(re.compile(r"\d\d:\d\d"))
+    await heard(page)
+    await expect(page.get_by_role("status")).to_have_text("speaking")
+    await expect(page.locator("#latency")).to_have_text(re.compile(r"^\d+ ms$"))
+    await expect(page.get_by_role("status")).to_have_text("listening")  # it ends by itself
+    await page.get_by_role("button", name="Hang up").click()
+    await expect(page.get_by_role("status")).to_have_text("not connected")
+
+
+async def test_interrupting_silences_the_answer_at_once(hub: Hubs, look: Look) -> None:
+    running = await hub(TRON_BRAIN="offline")
+    await warm(running)
+    page = await opened(look, running)
+    await page.get_by_role("button", name="Start talking").click()
+    await heard(page)
+    await page.keyboard.press("Escape")
+    await expect(page.locator(".foot").last).to_have_text("interrupted")
+    await page.evaluate("window.peaks.length = 0")
+    await asyncio.sleep(1)
+    assert await peak(page) < 0.02
+    async with running.http.get("/v1/perf/latency") as answer:
+        stages = {stage["stage"] for stage in (await answer.json())["stages"]}
+    assert "speech_end_to_first_audio" in stages
+    assert "turn_total" not in stages
+
+
+async def test_speaking_up_stops_the_persona(hub: Hubs, look: Look, recording: Path) -> None:
+    first = spoken(recording.parent, "What time is it?")
+    second = spoken(recording.parent, "Stop. Who are you, and what can you do?")
+    sound = silence(SILENCE_BEFORE_S) + first + silence(2.5) + second + silence(20)
+    await asyncio.to_thread(recording.write_bytes, wav(sound, RATE))
+    running = await hub(TRON_BRAIN="offline")
+    await warm(running)
+    page = await opened(look, running)
+    await page.get_by_role("button", name="Start talking").click()
+    await heard(page)
+    await expect(page.get_by_role("article", name="You")).to_have_count(2)
+    await expect(page.locator(".foot").filter(has_text="interrupted")).to_have_count(1)
+    await expect(page.get_by_role("article", name="Tony")).to_have_count(2)
+
+
+async def test_the_button_is_held_to_talk(hub: Hubs, look: Look) -> None:
+    running = await hub(TRON_BRAIN="offline")
+    await warm(running)
+    page = await opened(look, running)
+    await page.get_by_role("radio", name="hold to talk").check()
+    await page.get_by_role("button", name="Start talking").click()
+    await expect(page.get_by_role("status")).to_have_text("listening")
+    await page.keyboard.down(" ")
+    await expect(page.get_by_role("button", name="Let go when you are done")).to_be_visible()
+    # Longer than any pause that would end a turn: only letting go ends this one.
+    await expect(page.locator("#partial")).to_have_text(re.compile("time", re.I))
+    await asyncio.sleep(2)
+    await expect(page.get_by_role("article", name="You")).to_have_count(0)
+    await page.keyboard.up(" ")
+    said = page.get_by_role("article", name="You").locator(".text")
+    await expect(said).to_have_text(re.compile(r"what time is it", re.I))
+    await heard(page)
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_the_page_fits_and_can_be_read(
+    hub: Hubs, look: Look, width: int, scheme: str
+) -> None:
+    page = await opened(look, await hub(TRON_BRAIN="offline"), width=width, height=740)
+    if scheme == "dark":
+        await page.emulate_media(color_scheme="dark")
+    assert await page.evaluate("document.documentElement.scrollWidth") <= width
+    await expect(page.get_by_role("group", name="Who to talk to")).to_be_visible()
+    assert await page.evaluate(FAULTS) == []

@@ -1,0 +1,179 @@
+"""What travels on a voice session's socket, in both directions. No I/O.
+
+Every message has `type` and `session_id`; those of the hub also have `event_seq`, counted from 1
+within the session, by which a client that comes back says what it has seen. Messages the client
+must not miss are `CONTROL`; the others may be lost when it reads too slowly, and it is told so.
+"""
+
+import base64
+import binascii
+from typing import Any, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from tron.calls.audio import Resampler
+from tron.errors import Invalid
+
+MAX_MESSAGE_BYTES = 2 * 1024 * 1024
+RATE = 16_000
+"""Hz, what the hub listens at; other rates are converted"""
+RATES = frozenset((8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000))
+
+# From the client
+
+
+class AudioChunk(msgspec.Struct, tag="client_audio_chunk", tag_field="type", frozen=True):
+    """Sound of the user: base64 PCM16 mono."""
+
+    session_id: str
+    pcm16_base64: str
+    sample_rate: int
+    seq: int | None = None
+    ts_ms: int | float | None = None
+
+
+class Control(msgspec.Struct, tag="client_control", tag_field="type", frozen=True):
+    """Something the user wants."""
+
+    session_id: str
+    action: str
+    task_id: str | None = None
+    approved: bool | None = None
+    scope: str | None = None
+    reason: str | None = None
+    ts_ms: int | float | None = None
+
+
+_DECODER: msgspec.json.Decoder[AudioChunk | Control] = msgspec.json.Decoder(AudioChunk | Control)
+
+
+def parse(raw: str | bytes, session_id: str) -> AudioChunk | Control:
+    """A message of the client, meant for this session. Raises Invalid."""
+    if isinstance(raw, bytes):
+        raise Invalid("Messages are text frames of JSON; audio goes in pcm16_base64.")
+    try:
+        message = _DECODER.decode(raw)
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+        raise Invalid(f"The message can't be read: {str(error)[:200]}") from None
+    if message.session_id != session_id:
+        raise Invalid("The message names another session.")
+    return message
+
+
+class Ear:
+    """Turns the chunks of one connection into PCM16 at `RATE`, and notices what is missing."""
+
+    def __init__(self) -> None:
+        self._seq: int | None = None
+        self._rate = RATE
+        self._resampler = Resampler(RATE, RATE)
+
+    def take(self, chunk: AudioChunk) -> tuple[bytes, str]:
+        """(its sound, what is to be said of its number). Raises Invalid."""
+        if chunk.sample_rate not in RATES:
+            known = ", ".join(map(str, sorted(RATES)))
+            raise Invalid(f"sample_rate {chunk.sample_rate} is none of {known}.")
+        try:
+            pcm = base64.b64decode(chunk.pcm16_base64, validate=True)
+        except (binascii.Error, ValueError):
+            raise Invalid("pcm16_base64 is not base64.") from None
+        if not pcm or len(pcm) % 2:
+            raise Invalid("pcm16_base64 must hold whole 16-bit samples, at least one.")
+        gap = ""
+        if chunk.seq is not None and self._seq is not None:
+            if chunk.seq <= self._seq:
+                return b"", f"audio chunk {chunk.seq} came after {self._seq}; it was left out"
+            if chunk.seq > self._seq + 1:
+                gap = f"audio chunks {self._seq + 1} to {chunk.seq - 1} did not arrive"
+        self._seq = self._seq if chunk.seq is None else chunk.seq
+        if chunk.sample_rate != self._rate:
+            self._rate = chunk.sample_rate
+            self._resampler = Resampler(chunk.sample_rate, RATE)
+        return self._resampler.feed(pcm), gap
+
+
+# From the hub
+
+
+class Outgoing(msgspec.Struct, kw_only=True, tag_field="type"):
+    """Both are filled in by the outbox."""
+
+    session_id: str = ""
+    event_seq: int = 0
+
+
+class EndpointHint(Outgoing, tag="semantic_endpoint_hint"):
+    """What the partial that follows says about whether the user is done."""
+
+    reason: Literal["neutral", "continuation", "terminal"]
+    confidence: float | None
+    """null: the recogniser does not say"""
+    hold_ms: int
+    should_commit: bool
+    ts_ms: int
+
+
+class SttPartial(Outgoing, tag="stt_partial"):
+    text: str
+    confidence: float | None
+    ts_ms: int
+
+
+class SttCommitted(Outgoing, tag="stt_committed"):
+    text: str
+    ts_ms: int
+
+
+class TextDelta(Outgoing, tag="assistant_text_delta"):
+    turn_id: str
+    text_delta: str
+
+
+class SpeechChunk(Outgoing, tag="assistant_audio_chunk"):
+    """A whole WAV each; `seq` counts from 1 within the turn."""
+
+    turn_id: str
+    seq: int
+    format: str
+    audio_base64: str
+
+
+class TurnEnd(Outgoing, tag="assistant_turn_end"):
+    turn_id: str
+    reason: str
+
+
+class SystemEvent(Outgoing, tag="system_event"):
+    code: str
+    detail: str | UnsetType = UNSET
+
+
+class ErrorEvent(Outgoing, tag="error_event"):
+    code: str
+    source: str
+    retryable: bool
+    detail: str
+
+
+CONTROL = (SttCommitted, TurnEnd, SystemEvent, ErrorEvent)
+
+
+def encode(message: Outgoing) -> str:
+    return msgspec.json.encode(message).decode()
+
+
+def refusal(error: Invalid) -> ErrorEvent:
+    """What a message that can't be taken is answered with."""
+    return ErrorEvent(
+        code="invalid_client_message", source="gateway", retryable=False, detail=error.message
+    )
+
+
+TASK_ACTIONS: dict[str, Any] = {
+    "approve_task_step": "task_approval_failed",
+    "deny_task_step": "task_deny_failed",
+    "cancel_task": "task_cancel_failed",
+    "pause_task": "task_pause_failed",
+    "resume_task": "task_resume_failed",
+}

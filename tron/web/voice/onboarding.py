@@ -1,0 +1,195 @@
+"""What is set up for talking, from real trials: each engine does its work once, in bounded time.
+
+A sentence is spoken, heard and understood, the language model says a word, the store answers. The
+answer is kept for a while, so that a page which asks every second does not keep the engines busy.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Literal
+
+import structlog
+from pydantic import BaseModel
+from sqlalchemy import select
+
+from tron.brain.contract import Ask
+from tron.brain.openai import OpenAIProvider
+from tron.calls.audio import resample
+from tron.conversation.turns import Message
+from tron.errors import TronError
+from tron.storage.tables import HOUSE, calls
+
+if TYPE_CHECKING:
+    from tron.hub import Hub
+
+log = structlog.get_logger(__name__)
+
+TRIAL_S = 8.0
+KEPT_S = 30.0
+SENTENCE = "The hub can hear and speak."
+
+
+class Check(BaseModel):
+    """One thing that was tried; `fix` is how to mend it."""
+
+    id: str
+    status: Literal["ok", "warn", "error"]
+    label: str
+    detail: str
+    fix: str | None = None
+
+
+class Onboarding(BaseModel):
+    """What is set up."""
+
+    voice_provider: str
+    brain_provider: str
+    task_runtime_enabled: bool
+    task_store_mode: Literal["disabled", "in-memory", "postgres"]
+    ui_audio_worklet: bool
+    checks: list[Check]
+
+
+class Trials:
+    """Runs them, one round at a time."""
+
+    def __init__(self, hub: "Hub") -> None:
+        self._hub = hub
+        self._running: asyncio.Task[Onboarding] | None = None
+        self._known: Onboarding | None = None
+        self._known_at = 0.0
+
+    async def status(self) -> Onboarding:
+        """The latest answer, if it is fresh; else a new one. Those who ask meanwhile share it."""
+        fresh = self._hub.clock.monotonic() - self._known_at < KEPT_S
+        if self._known is not None and fresh:
+            return self._known
+        if self._running is None or self._running.done():
+            self._running = self._hub.tasks.start(self._run(), "onboarding")
+        return await asyncio.shield(self._running)
+
+    async def _run(self) -> Onboarding:
+        settings = self._hub.settings
+        heard, brain, store = await asyncio.gather(self._speech(), self._brain(), self._store())
+        providers = (settings.stt, settings.tts)
+        self._known = Onboarding(
+            voice_provider=settings.stt if settings.stt == settings.tts else "+".join(providers),
+            brain_provider=self._hub.brain.providers[0].provider.name,
+            task_runtime_enabled=False,
+            task_store_mode="disabled",
+            ui_audio_worklet=True,
+            checks=[
+                *heard,
+                *self._fakes(),
+                brain,
+                store,
+                Check(
+                    id="task_runtime",
+                    status="warn",
+                    label="Tasks",
+                    detail="off: this hub runs no tasks",
+                ),
+            ],
+        )
+        self._known_at = self._hub.clock.monotonic()
+        return self._known
+
+    async def _speech(self) -> list[Check]:
+        """Say a sentence and understand it."""
+        speech = self._hub.speech
+        spoken: list[bytes] = []
+
+        async def say() -> str:
+            async with aclosing(speech.synthesiser.speak(SENTENCE, voice="")) as audio:
+                async for pcm in audio:
+                    spoken.append(pcm)
+            seconds = sum(map(len, spoken)) / 2 / speech.synthesiser.facts.sample_rate
+            return f"{speech.synthesiser.facts.name}: {seconds:.1f} s of speech"
+
+        async def understand() -> str:
+            rates = speech.synthesiser.facts.sample_rate, speech.recogniser.facts.sample_rate
+            pcm = await asyncio.to_thread(resample, b"".join(spoken), *rates)
+            heard = await speech.recogniser.transcribe(pcm)
+            words = len(heard.text.split())
+            return f"{speech.recogniser.facts.name}: understood {words} words"
+
+        settings = self._hub.settings
+        voice = await self._tried(
+            "voice_provider", "Voice", say, f"TRON_TTS={settings.tts}: see `tron doctor`"
+        )
+        ears = await self._tried(
+            "speech_recognition",
+            "Speech recognition",
+            understand,
+            f"TRON_STT={settings.stt}: see `tron doctor`",
+        )
+        return [voice, ears]
+
+    def _fakes(self) -> list[Check]:
+        fakes = [
+            env
+            for env, value in (
+                ("TRON_STT", self._hub.settings.stt),
+                ("TRON_TTS", self._hub.settings.tts),
+            )
+            if value == "fake"
+        ]
+        if not fakes:
+            return []
+        detail = f"{' and '.join(fakes)} is set to fake: nobody is really heard or spoken to"
+        return [
+            Check(
+                id="mock_voice",
+                status="warn",
+                label="Stand-in voice",
+                detail=detail,
+                fix="; ".join(f"{env}=local" for env in fakes),
+            )
+        ]
+
+    async def _brain(self) -> Check:
+        """The first provider, asked for a word."""
+        provider = self._hub.brain.providers[0].provider
+        persona = self._hub.settings.default_agent
+
+        async def ask() -> str:
+            hello = Message(role="user", content="Answer with the one word: ready")
+            wanted = Ask(messages=[hello], agent=persona, params={"max_tokens": 8})
+            async with aclosing(provider.stream(wanted)) as parts:
+                await anext(parts)
+            return f"{provider.name} answers"
+
+        if isinstance(provider, OpenAIProvider):
+            fix = "Check OPENAI_API_KEY, OPENAI_BASE_URL and TRON_MODEL"
+            return await self._tried("brain_http", "Language model", ask, fix)
+        tried = await self._tried("brain_mode", "Language model", ask, "see `tron doctor`")
+        if tried.status == "ok":
+            tried.status = "warn"
+            tried.detail += ": no language model is set up"
+            tried.fix = "OPENAI_API_KEY, or OPENAI_BASE_URL"
+        return tried
+
+    async def _store(self) -> Check:
+        async def read() -> str:
+            async with self._hub.store.read() as connection:
+                await connection.execute(
+                    select(calls.c.id).where(calls.c.client_id == HOUSE).limit(1)
+                )
+            kind = self._hub.settings.storage_url.partition(":")[0]
+            return "SQLite" if kind == "sqlite" else "PostgreSQL"
+
+        return await self._tried("store", "Store", read, "Check TRON_DATABASE_URL")
+
+    async def _tried(
+        self, id: str, label: str, trial: Callable[[], Awaitable[str]], fix: str
+    ) -> Check:
+        try:
+            async with asyncio.timeout(TRIAL_S):
+                return Check(id=id, status="ok", label=label, detail=await trial())
+        except TimeoutError:
+            detail = f"no answer within {TRIAL_S:g} s"
+        except (TronError, StopAsyncIteration) as error:
+            detail = str(error) or "no answer"
+        log.warning("voice.trial_failed", trial=id)
+        return Check(id=id, status="error", label=label, detail=detail, fix=fix)
