@@ -361,13 +361,11 @@ async def test_partials_come_with_their_hints(hub: Hubs, speech: bytes) -> None:
 
 
 async def test_stop_commits_at_once(hub: Hubs, speech: bytes) -> None:
-    running = await hub(TRON_TURN_WAIT_MS=8000, **TALKING)
+    running = await hub(TRON_TURN_WAIT_MS=3_600_000, **TALKING)
     async with connected(running) as client:
         await client.say(speech, speed=3)
-        stopped = time.monotonic()
         await client.act("stop", reason="silence_release")
         await client.until("stt_committed")
-        assert time.monotonic() - stopped < 2
 
 
 async def test_held_to_talk_only_stop_ends_the_utterance(hub: Hubs, speech: bytes) -> None:
@@ -385,15 +383,13 @@ async def test_held_to_talk_only_stop_ends_the_utterance(hub: Hubs, speech: byte
 
 
 async def test_interrupt_ends_the_turn_once_and_at_once(hub: Hubs, speech: bytes) -> None:
-    running = await hub(**TALKING | {"TRON_FAKE_TOKENS": "400", "TRON_FAKE_DELAY_MS": "20"})
+    running = await hub(**TALKING | {"TRON_FAKE_TOKENS": "4000", "TRON_FAKE_DELAY_MS": "20"})
     async with connected(running) as client:
         await client.act("interrupt")  # nothing to interrupt: it only counts
         await client.say(speech)
         await client.until("assistant_audio_chunk")
-        asked = time.monotonic()
         await client.act("interrupt", reason="manual_interrupt")
         end = await client.until("assistant_turn_end")
-        assert time.monotonic() - asked < 0.5
         assert end["reason"] == "interrupted"
         assert client.names()[-2] == "audio_clear"
         assert await client.silent(1) == []

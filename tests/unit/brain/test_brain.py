@@ -1,5 +1,6 @@
 """Whoever can answer answers: order, second tries, fallback, rest for who keeps failing."""
 
+import asyncio
 import time
 from contextlib import aclosing, suppress
 
@@ -34,6 +35,7 @@ from tron.events import ProviderFailed
 from tron.settings import Settings, SettingsError
 
 FIRST, SECOND = "From the first.", "word1 word2 "
+PATIENCE_S = 60
 
 
 @pytest.fixture
@@ -122,15 +124,21 @@ async def test_a_request_at_fault_is_refused_by_all_alike(
 
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 504, 529])
 async def test_a_passing_trouble_is_tried_again_after_the_wait_asked_for(
-    make: Make, fake: FakeProvider, failures: list[ProviderFailed], status: int
+    make: Make,
+    fake: FakeProvider,
+    failures: list[ProviderFailed],
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("tron.brain.brain.FIRST_PAUSE_S", 3600)  # its wait, not ours
     brain = make(provider(fake.base_url), retries=2)
     fake.script(
         Status(status, retry_after=0.03), Status(status, retry_after=0.03), Reply("At last.")
     )
     began = time.monotonic()
-    assert await answer(brain) == "At last."
-    assert 0.06 <= time.monotonic() - began < 0.25  # its wait, not ours
+    async with asyncio.timeout(PATIENCE_S):
+        assert await answer(brain) == "At last."
+    assert time.monotonic() - began >= 0.06
     assert (len(fake.requests), failures) == (3, [])
 
 
@@ -155,10 +163,9 @@ async def test_a_provider_that_wants_a_long_rest_is_not_waited_for(
     make: Make, fake: FakeProvider, second: FakeProvider
 ) -> None:
     brain = make(provider(fake.base_url), provider(second.base_url), retries=2)
-    fake.script(Status(429, retry_after=60))
-    began = time.monotonic()
-    assert await answer(brain) == SECOND
-    assert time.monotonic() - began < 1
+    fake.script(Status(429, retry_after=3600))
+    async with asyncio.timeout(PATIENCE_S):
+        assert await answer(brain) == SECOND
     assert len(fake.requests) == 1
 
 
