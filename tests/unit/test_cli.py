@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -317,8 +318,15 @@ def test_ctrl_c_ends_the_answer_and_ctrl_d_the_chat(stand_in: tuple[type[StandIn
     hub.script = (part("for ever "),)
     hub.hangs = True
     terminal, theirs = pty.openpty()
-    command = [str(TRON), "chat", "--url", url]
-    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs) as child:
+    child = subprocess.Popen(
+        [str(TRON), "chat", "--url", url],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        # What a script starts in its background ignores Ctrl-C, and so would this.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
         os.close(theirs)
         seen = until(terminal, "you ›")
         os.write(terminal, b"talk\n")
@@ -328,7 +336,10 @@ def test_ctrl_c_ends_the_answer_and_ctrl_d_the_chat(stand_in: tuple[type[StandIn
         seen += until(terminal, "you ›")
         os.write(terminal, b"\x04")
         assert child.wait(20) == 0
-    os.close(terminal)
+    finally:
+        child.kill()
+        child.wait()
+        os.close(terminal)
     assert "Traceback" not in seen
 
 

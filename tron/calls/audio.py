@@ -153,6 +153,12 @@ def level(pcm: bytes) -> float:
     return max(SILENT_DB, 10 * math.log10(power)) if power > 0 else SILENT_DB
 
 
+def peak(pcm: bytes) -> int:
+    """The largest sample, without its sign, of 32768; 0 for nothing at all."""
+    samples = samples_of(pcm)
+    return int(max(samples.max(), -int(samples.min()))) if len(samples) else 0
+
+
 def peak_level(pcm: bytes, *, window: int) -> float:
     """Loudness in dBFS of the loudest `window` samples: tells speech with silence around it from
     silence."""

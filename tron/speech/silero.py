@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tron.calls.audio import samples_of
+from tron.calls.audio import peak, samples_of
 from tron.speech.contract import SpeechFailed
 
 RATES = (8_000, 16_000)
@@ -22,6 +22,9 @@ GATE_MODE = 1
 """WebRTC's eagerness to call a sound noise, 0 (none) to 3"""
 AFTERWARDS = 10
 """frames for which Silero goes on after the gate last heard something"""
+SILENT_PEAK = 64
+"""of 32768 (-54 dBFS): a frame that stays below holds nobody's voice, and needs no model to say so;
+without this the end of an utterance is noticed one or two frames late"""
 
 
 class Silero:
@@ -74,7 +77,9 @@ class SileroActivity:
         return self._likely
 
     def _hear(self, frame: bytes) -> None:
-        if self._gate.is_speech(frame, self.sample_rate):
+        if peak(frame) < SILENT_PEAK:
+            self._left = 0
+        elif self._gate.is_speech(frame, self.sample_rate):
             self._left = AFTERWARDS
         elif self._left:
             self._left -= 1

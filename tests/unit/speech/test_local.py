@@ -276,6 +276,19 @@ async def test_speech_is_noticed_and_noise_is_not(espeak: Espeak, silero: Silero
             assert low <= voiced <= high
 
 
+async def test_the_first_silent_frame_after_a_word_is_silent(
+    espeak: Espeak, silero: Silero
+) -> None:
+    speech = resample(await said(espeak, EVERYDAY[0]), ESPEAK_RATE, 8_000)
+    frames = [speech[at : at + 320] for at in range(0, len(speech) - 320, 320)]
+    activity = await silero.listen(8_000)
+    likely = [activity.speech(frame) for frame in frames[: len(frames) // 2]]
+    while likely[-1] <= 0.5:  # stop inside a word
+        likely.append(activity.speech(frames[len(likely)]))
+    line_noise = b"\x08\0\xf8\xff" * 80
+    assert [activity.speech(line_noise) for _ in range(3)] == [0.0, 0.0, 0.0]
+
+
 async def test_silero_sleeps_while_the_gate_hears_nothing(
     silero: Silero, monkeypatch: pytest.MonkeyPatch
 ) -> None:
