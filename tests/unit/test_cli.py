@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -332,8 +333,7 @@ def test_ctrl_c_ends_the_answer_and_ctrl_d_the_chat(stand_in: tuple[type[StandIn
         os.write(terminal, b"talk\n")
         seen += until(terminal, "for ever")
         child.send_signal(signal.SIGINT)
-        seen += until(terminal, "(stopped)")
-        seen += until(terminal, "you ›")
+        seen += until(terminal, "(stopped)", "you ›")
         os.write(terminal, b"\x04")
         assert child.wait(20) == 0
     finally:
@@ -343,14 +343,15 @@ def test_ctrl_c_ends_the_answer_and_ctrl_d_the_chat(stand_in: tuple[type[StandIn
     assert "Traceback" not in seen
 
 
-def until(terminal: int, words: str) -> str:
-    """What the terminal shows up to `words`; fails after a while without them."""
-    shown = b""
-    while words.encode() not in shown:
+def until(terminal: int, *words: str) -> str:
+    """What the terminal shows up to `words`, in that order; fails after a while without them."""
+    shown = ""
+    wanted = re.compile(".*".join(map(re.escape, words)), re.DOTALL)
+    while not wanted.search(shown):
         ready, _, _ = select.select([terminal], [], [], 20)
-        assert ready, f"no {words!r} in {shown.decode(errors='replace')!r}"
-        shown += os.read(terminal, 4096)
-    return shown.decode(errors="replace")
+        assert ready, f"no {words!r} in {shown!r}"
+        shown += os.read(terminal, 4096).decode(errors="replace")
+    return shown
 
 
 def test_a_token_is_printed_once_and_can_be_revoked() -> None:
