@@ -45,7 +45,7 @@ bench: install
 # Hashes and versions only: a lock that names a package index would bind everyone to it.
 lock:
 	$(UV) lock
-	$(UV) export --quiet --format requirements.txt --no-emit-project --all-groups --no-header -o requirements.lock
+	$(UV) export --quiet --format requirements.txt --no-emit-project --all-groups --no-header --no-emit-package torch -o requirements.lock
 	rm -f uv.lock
 	@! grep -n '://' requirements.lock
 
