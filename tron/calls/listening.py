@@ -103,7 +103,8 @@ class Listening:
         if voiced:
             if self._voiced_ms == 0:
                 self.began_at = at - FRAME_MS
-            self._voiced_ms += FRAME_MS
+                self._silent_ms = 0
+            self._voiced_ms += FRAME_MS + self._silent_ms  # a gap inside the word is part of it
             self._silent_ms = 0
         else:
             self._silent_ms += FRAME_MS

@@ -74,12 +74,11 @@ class SileroActivity:
         self._rest = heard[whole:]
         for at in range(0, whole, self._frame):
             self._hear(heard[at : at + self._frame])
-        return self._likely
+        # The model goes on over a gap inside a word, but nobody speaks in the gap itself.
+        return self._likely if peak(frame) >= SILENT_PEAK else 0.0
 
     def _hear(self, frame: bytes) -> None:
-        if peak(frame) < SILENT_PEAK:
-            self._left = 0
-        elif self._gate.is_speech(frame, self.sample_rate):
+        if self._gate.is_speech(frame, self.sample_rate):
             self._left = AFTERWARDS
         elif self._left:
             self._left -= 1
