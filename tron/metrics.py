@@ -90,7 +90,7 @@ class Metrics:
             self._child(self._cost, model).inc(cost_usd)
 
     def tool_called(self, tool: str, outcome: str) -> None:
-        """A tool call ended: `ok`, `failed`, `timeout` or `refused`."""
+        """A tool call ended: `ok` or `failed`."""
         self._child(self._tool_calls, tool, outcome).inc()
 
     def answered(self, method: str, route: str, status: int) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import structlog
 
 from tron.agents.registry import Registry
-from tron.calls.audio import alaw_decode, mulaw_decode
+from tron.calls.audio import alaw_decode, mulaw_decode, warm
 from tron.calls.call import Call, Voices
 from tron.calls.ledger import Ledger, Record
 from tron.calls.listening import Waits
@@ -106,6 +106,7 @@ class Switchboard:
             raise NotFound(f"There is no agent {agent!r}.", param="agent")
         self._reserved += 1  # nobody takes the place while the engines open
         try:
+            await asyncio.to_thread(warm)  # with the first call; afterwards it is at hand
             id = secrets.token_hex(8)
             recording = self._recording(id, wire)
             record = Record(

@@ -27,7 +27,15 @@ from tron.conversation.sessions import Sessions
 from tron.conversation.summary import Summaries
 from tron.conversation.thinking import Thinking, Thought
 from tron.conversation.turns import Batches, Done, Message, Opened, TurnInput
-from tron.errors import Invalid, NotConfigured, NotFound, Overloaded, StorageUnavailable
+from tron.errors import (
+    CallerError,
+    Invalid,
+    NotConfigured,
+    NotFound,
+    Overloaded,
+    StorageUnavailable,
+    TronError,
+)
 from tron.events import Bus
 from tron.memory.briefing import Briefing
 from tron.orchestrator.orchestrator import Orchestrator
@@ -142,6 +150,10 @@ class Door:
                 raise floor.taken_back from None
             inside.outcome = "abandoned"
             raise
+        except TronError as error:
+            if not isinstance(error, CallerError):
+                self._failed(turn, session, error)
+            raise
         except GeneratorExit:  # the stream was closed early, or after its end
             if inside.outcome != "done":
                 inside.outcome = "abandoned"
@@ -254,6 +266,18 @@ class Door:
                 )
         finally:
             self._floors.leave(floor)
+
+    def _failed(self, turn: TurnInput, session: Session, error: TronError) -> None:
+        self._bus.publish(
+            events.Failure(
+                at=self._clock.now_ms(),
+                client_id=turn.client_id,
+                where=turn.channel,
+                agent=session.agent,
+                process_id=session.process.id if session.process else "",
+                error=error.type,
+            )
+        )
 
     def _report(self, turn: TurnInput, session: Session, outcome: str, started: float) -> None:
         self._bus.publish(

@@ -237,8 +237,10 @@ class Thinking:
                 batch: list[TurnEvent] = []
                 for task, call in running.items():
                     if task in done:
-                        finished[id(call)] = ToolFinished(call, *task.result())
-                        batch.append(finished[id(call)])
+                        event = ToolFinished(call, *task.result())
+                        finished[id(call)] = event
+                        batch.append(event)
+                        self._metrics.tool_called(call.name, "ok" if event.ok else "failed")
                 yield batch or [KeepAlive()]
         finally:
             for task in running:

@@ -7,6 +7,7 @@ before them has its real status; after them it is an error frame (see `completio
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any, cast
 
+from prometheus_client import Gauge
 from pydantic import BaseModel, ConfigDict, Field
 from quart import Blueprint, Response, request
 from quart_schema import document_request
@@ -155,7 +156,7 @@ async def _complete(hub: "Hub", *, channel: str, spoken: bool) -> Response:
     answer = Answer(now_ns=now_ns, model=opened.agent)
     usage = bool(asked.stream_options and asked.stream_options.include_usage)
     response = Response(
-        answer.frames(_with_first(first, batches), include_usage=usage),
+        answer.frames(_with_first(first, batches, hub.metrics.streams_open), include_usage=usage),
         content_type="text/event-stream; charset=utf-8",
         headers={
             "Cache-Control": "no-cache",
@@ -168,11 +169,12 @@ async def _complete(hub: "Hub", *, channel: str, spoken: bool) -> Response:
 
 
 async def _with_first(
-    first: list[TurnEvent], rest: Batches
+    first: list[TurnEvent], rest: Batches, open_streams: Gauge
 ) -> AsyncGenerator[list[TurnEvent], None]:
-    try:
-        yield first
-        async for batch in rest:
-            yield batch
-    finally:
-        await rest.aclose()
+    with open_streams.track_inprogress():
+        try:
+            yield first
+            async for batch in rest:
+                yield batch
+        finally:
+            await rest.aclose()
