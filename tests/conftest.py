@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from integrations.openai.fake import FakeProvider
 from tests.harness.databases import Postgres, Sqlite
@@ -25,6 +26,9 @@ CATEGORIES = {
     "browser": "a whole hub, through a real browser",
 }
 TESTS = Path(__file__).parent
+# How long an example takes says more about the machine than about us.
+settings.register_profile("tron", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tron")
 hubs_of = pytest.StashKey[Hubs]()
 
 
@@ -117,9 +121,11 @@ async def fake() -> AsyncIterator[FakeProvider]:
 
 
 @pytest.fixture
-async def hub(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Hubs]:
+async def hub(
+    request: pytest.FixtureRequest, tmp_path: Path, sqlite: Sqlite
+) -> AsyncIterator[Hubs]:
     """Starts real hubs: `running = await hub(TRON_BRAIN="offline")`."""
-    hubs = Hubs(tmp_path)
+    hubs = Hubs(tmp_path, sqlite)
     request.node.stash[hubs_of] = hubs
     yield hubs
     await hubs.close()

@@ -67,6 +67,8 @@ class FakeProvider:
         self.port = port
         self.requests: deque[Received] = deque(maxlen=REQUESTS_KEPT)
         self.always: Behaviour | None = None
+        self.hold: asyncio.Event | None = None
+        """set: what follows an answer's first word waits for it"""
         self.active = 0
         """chat requests being answered now"""
         self.disconnected = 0
@@ -194,10 +196,11 @@ class FakeProvider:
         first_ms, token_ms = self._pace(todo)
         events = list(wire.events(body, said, todo))
         await response.prepare(request)
-        if first_ms or token_ms:
-            await _write_paced(response, events, first_ms, token_ms)
-        else:
-            await response.write(b"".join(events))
+        # events[0] holds the role and goes out with the first word.
+        events = [b"".join(events[:2]), *events[2:]]
+        if not token_ms:
+            events = [events[0], b"".join(events[1:])] if self.hold else [b"".join(events)]
+        await _write_paced(response, events, first_ms, token_ms, self.hold)
         if isinstance(todo, HangAfter):
             await _for_ever()
         if isinstance(todo, DisconnectAfter):
@@ -231,18 +234,22 @@ class FakeProvider:
 
 
 async def _write_paced(
-    response: web.StreamResponse, events: list[bytes], first_ms: float, token_ms: float
+    response: web.StreamResponse,
+    events: list[bytes],
+    first_ms: float,
+    token_ms: float,
+    hold: asyncio.Event | None,
 ) -> None:
     # By the clock, not by sleeping in a row: a late write does not delay the ones after it.
-    # events[0] holds the role and goes out with the first word.
     loop = asyncio.get_running_loop()
     due = loop.time() + first_ms / 1000
-    events = [b"".join(events[:2]), *events[2:]]
     for event in events:
         due += token_ms / 1000
         if (wait := due - loop.time()) > 0:
             await asyncio.sleep(wait)
         await response.write(event)
+        if hold is not None:
+            await hold.wait()
 
 
 def _refusal(status: Status) -> web.Response:

@@ -14,6 +14,7 @@ import json
 import math
 import struct
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from typing import Any
 
 from aiohttp import WSMsgType, web
@@ -192,6 +193,7 @@ def _results(text: str, **more: bool) -> dict[str, Any]:
     return {"type": "Results", "channel": channel, **more}
 
 
+@lru_cache(100)
 def tone(seconds: float) -> bytes:
     """A tone of 300 Hz."""
     turn = 2 * math.pi * 300 / RATE

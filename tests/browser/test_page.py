@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
+from integrations.openai.fake import FakeProvider
 from tests.browser.conftest import Look
 from tests.harness.hub import TRON, Hubs, RunningHub
 
@@ -34,16 +35,20 @@ async def test_it_shows_that_the_hub_is_alive_and_who_lives_there(hub: Hubs, loo
     await expect(page.locator("#uptime")).to_have_text(re.compile(r"\d+s"))
 
 
-async def test_a_message_is_answered_as_it_is_written(hub: Hubs, look: Look) -> None:
-    running = await hub(TRON_BRAIN="fake", TRON_FAKE_TOKENS=40, TRON_FAKE_DELAY_MS=25)
+async def test_a_message_is_answered_as_it_is_written(
+    hub: Hubs, look: Look, fake: FakeProvider
+) -> None:
+    fake.hold = asyncio.Event()
+    running = await hub(TRON_BRAIN="openai", OPENAI_BASE_URL=fake.base_url)
     page = await look(running)
     await page.get_by_role("radio", name="Maya").check(force=True)
     await expect(page.get_by_role("heading", name="Talk to Maya")).to_be_visible()
     await say(page, "Hello there")
     answer = page.get_by_role("article", name="Maya").locator(".text")
     await expect(answer).to_contain_text("word1")
-    assert "word40." not in await answer.inner_text()  # so it came in parts
-    await expect(answer).to_contain_text("word40.")
+    assert "word50" not in await answer.inner_text()  # so it came in parts
+    fake.hold.set()
+    await expect(answer).to_contain_text("word50")
     await answered(page)
     await expect(page.get_by_role("article", name="You")).to_have_text("Hello there")
     await expect(page.locator(".foot").last).to_contain_text("tokens")
@@ -59,7 +64,7 @@ async def test_tools_that_were_used_are_shown(hub: Hubs, look: Look) -> None:
 
 
 async def test_stop_ends_the_answer_and_the_next_one_works(hub: Hubs, look: Look) -> None:
-    page = await look(await hub(TRON_BRAIN="fake", TRON_FAKE_TOKENS=400, TRON_FAKE_DELAY_MS=20))
+    page = await look(await hub(TRON_BRAIN="fake", TRON_FAKE_TOKENS=4_000, TRON_FAKE_DELAY_MS=20))
     for stop in ("button", "Escape"):
         await say(page, "Tell me everything")
         answer = page.get_by_role("article", name="Tony").last.locator(".text")
@@ -71,11 +76,11 @@ async def test_stop_ends_the_answer_and_the_next_one_works(hub: Hubs, look: Look
         await answered(page)
         await expect(page.locator(".foot").last).to_have_text("stopped")
         await expect(page.get_by_role("alert")).to_have_count(0)
-        assert "word400" not in await answer.inner_text()
+        assert "word4000" not in await answer.inner_text()
 
 
 async def test_a_failure_is_shown_as_one(hub: Hubs, look: Look) -> None:
-    running = await hub(TRON_BRAIN="fake", TRON_FAKE_TOKENS=400, TRON_FAKE_DELAY_MS=20)
+    running = await hub(TRON_BRAIN="fake", TRON_FAKE_TOKENS=4_000, TRON_FAKE_DELAY_MS=20)
     page = await look(running, allow=("ERR_", "Failed to load resource"))
     await say(page, "Hello")
     await expect(page.locator(".text").last).to_contain_text("word3")

@@ -19,7 +19,7 @@ from tests.harness.waiting import eventually
 from tron.calls.audio import resample, wav
 
 RATE = 48_000
-SILENCE_BEFORE_S = 4.0
+SILENCE_BEFORE_S = 8.0
 """until the page has opened the microphone and the socket, and the model is loaded"""
 PEAK = """() => {
   window.peaks = [];
@@ -85,7 +85,7 @@ async def heard(page: Page) -> None:
     async def loud() -> bool:
         return await peak(page) > 0.05
 
-    await eventually(loud, within_s=20, what="a sound")
+    await eventually(loud, what="a sound")
 
 
 async def warm(running: RunningHub) -> None:
@@ -114,7 +114,12 @@ async def test_a_spoken_question_is_understood_and_answered_aloud(hub: Hubs, loo
     await expect(page.get_by_role("status")).to_have_text("not connected")
 
 
-async def test_interrupting_silences_the_answer_at_once(hub: Hubs, look: Look) -> None:
+async def test_interrupting_silences_the_answer_at_once(
+    hub: Hubs, look: Look, recording: Path
+) -> None:
+    question = spoken(recording.parent, "What can you do?")  # which takes half a minute to answer
+    sound = silence(SILENCE_BEFORE_S) + question + silence(20)
+    await asyncio.to_thread(recording.write_bytes, wav(sound, RATE))
     running = await hub(TRON_BRAIN="offline")
     await warm(running)
     page = await opened(look, running)
@@ -132,9 +137,9 @@ async def test_interrupting_silences_the_answer_at_once(hub: Hubs, look: Look) -
 
 
 async def test_speaking_up_stops_the_persona(hub: Hubs, look: Look, recording: Path) -> None:
-    first = spoken(recording.parent, "What time is it?")
-    second = spoken(recording.parent, "Stop. Who are you, and what can you do?")
-    sound = silence(SILENCE_BEFORE_S) + first + silence(2.5) + second + silence(20)
+    first = spoken(recording.parent, "What can you do?")  # which takes half a minute to answer
+    second = spoken(recording.parent, "Stop. What time is it?")
+    sound = silence(SILENCE_BEFORE_S) + first + silence(6) + second + silence(20)
     await asyncio.to_thread(recording.write_bytes, wav(sound, RATE))
     running = await hub(TRON_BRAIN="offline")
     await warm(running)

@@ -24,7 +24,7 @@ from integrations.openai.behaviours import (
 )
 from integrations.openai.fake import FakeProvider
 from tests.harness.sse import read_sse, text_of
-from tests.harness.waiting import eventually
+from tests.harness.waiting import PATIENCE_S, eventually
 
 HELLO = [{"role": "user", "content": "Hello there, Tony"}]
 WEATHER = {
@@ -35,7 +35,7 @@ WEATHER = {
 
 def client(fake: FakeProvider, retries: int = 0) -> openai.AsyncOpenAI:
     return openai.AsyncOpenAI(
-        base_url=fake.base_url, api_key="sk-test", max_retries=retries, timeout=5
+        base_url=fake.base_url, api_key="sk-test", max_retries=retries, timeout=PATIENCE_S
     )
 
 

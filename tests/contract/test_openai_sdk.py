@@ -8,13 +8,13 @@ from typing import Any
 import aiohttp
 import openai
 import pytest
-from openai.types.chat import ChatCompletionMessageParam
+from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
 
 from integrations.openai.behaviours import BrokenAfter, Hang, HangAfter, Reply, Status, ToolCalls
 from integrations.openai.fake import FakeProvider
 from tests.harness.hub import TRON, Hubs, RunningHub
 from tests.harness.sse import read_sse, text_of
-from tests.harness.waiting import eventually
+from tests.harness.waiting import PATIENCE_S, eventually
 
 HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hello there, Tony"}]
 WEATHER: Any = {
@@ -46,7 +46,7 @@ def client(running: RunningHub, key: str = "none") -> openai.AsyncOpenAI:
         base_url=running.base_url + "/v1",
         api_key=key,
         max_retries=0,
-        timeout=20,
+        timeout=PATIENCE_S,
         _strict_response_validation=True,
     )
 
@@ -221,13 +221,21 @@ async def test_a_provider_that_is_down(
     assert await streamed(sdk) == "Well again."
 
 
+async def until_told(stream: openai.AsyncStream[ChatCompletionChunk], go_on: asyncio.Event) -> None:
+    """Read all of it, of which no more is sent than the first word until that has come."""
+    async for chunk in stream:
+        if any(choice.delta.content for choice in chunk.choices):
+            go_on.set()
+
+
 async def test_a_break_in_the_middle_is_an_error(
     sdk: openai.AsyncOpenAI, fake: FakeProvider
 ) -> None:
-    fake.delay_ms = 5  # one word a read: the first is on its way when it breaks
+    fake.hold = asyncio.Event()
     fake.script(BrokenAfter(2), BrokenAfter(2))
+    stream = await sdk.chat.completions.create(model="tony", messages=HELLO, stream=True)
     with pytest.raises(openai.APIError) as broke:
-        await streamed(sdk)
+        await until_told(stream, fake.hold)
     assert broke.value.type == "provider_error"
     with pytest.raises(openai.InternalServerError):
         await sdk.chat.completions.create(model="tony", messages=HELLO)

@@ -7,10 +7,12 @@ by the real detector in real speech.
 import asyncio
 import base64
 import io
+import json
 import time
 import wave
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -19,15 +21,16 @@ import pytest
 
 from integrations.openai.fake import FakeProvider
 from tests.harness.hub import Hubs, RunningHub
-from tests.harness.waiting import eventually
+from tests.harness.waiting import PATIENCE_S, eventually
 from tron.calls.audio import resample
 from tron.speech.espeak import Espeak
 
 RATE = 16_000
 PIECE = RATE * 2 // 25  # 40 ms
 TALKING = {"TRON_STT": "fake", "TRON_TTS": "fake", "TRON_BRAIN": "fake", "TRON_FAKE_TOKENS": "6"}
-PATIENCE_S = 15.0
 
+DOCUMENT = json.loads((Path(__file__).parent / "fixtures/samantha_tasks.json").read_text())
+"""the document's examples and message fields of tasks"""
 FIELDS = {
     "semantic_endpoint_hint": {"reason", "confidence", "hold_ms", "should_commit", "ts_ms"},
     "stt_partial": {"text", "confidence", "ts_ms"},
@@ -69,8 +72,7 @@ class Client:
         raw = await asyncio.wait_for(self.socket.receive(), PATIENCE_S)
         assert raw.type == aiohttp.WSMsgType.TEXT, f"{raw} after {self.got[-3:]}"
         message: dict[str, Any] = msgspec.json.decode(raw.data)
-        fields = set(message) - {"type", "session_id", "event_seq", "detail"}
-        assert fields | {"detail"} == FIELDS[message["type"]] | {"detail"}
+        check_fields(message)
         assert message["session_id"] == self.session_id
         self.got.append(message)
         return message
@@ -108,7 +110,8 @@ class Client:
     async def act(self, action: str, **fields: Any) -> None:
         await self.send("client_control", action=action, **fields)
 
-    async def say(self, pcm: bytes, *, speed: float = 1.0) -> None:
+    async def say(self, pcm: bytes, *, speed: float = 20) -> None:
+        """Much faster than people speak, so that no pause of the machine is one of theirs."""
         for at in range(0, len(pcm), PIECE):
             self._seq += 1
             await self.send(
@@ -119,6 +122,20 @@ class Client:
                 ts_ms=0,
             )
             await asyncio.sleep(0.04 / speed)
+
+
+def check_fields(message: dict[str, Any]) -> None:
+    """That it has the document's fields and no others."""
+    fields = set(message) - {"type", "session_id", "event_seq"}
+    if (about := DOCUMENT["fields"].get(message["type"])) is None:
+        assert fields | {"detail"} == FIELDS[message["type"]] | {"detail"}
+        return
+    more = {"approval_id", "expires_at"} if message["type"] == "task_waiting_approval" else set()
+    assert {*about["required"]} <= fields <= {*about["required"], *about["optional"], *more}
+    if message["type"] == "task_status_snapshot":
+        known = DOCUMENT["snapshot_item"]
+        for item in (item for place in about["required"] for item in message[place]):
+            assert {*known["required"]} <= set(item) <= {*known["required"], *known["optional"]}
 
 
 async def created(hub: RunningHub, **fields: Any) -> str:
@@ -186,10 +203,11 @@ async def test_the_documents_rest_examples_work(hub: Hubs) -> None:
     assert status == 200
     assert found["brain_provider"] == "fake"
     assert found["voice_provider"] == "fake+local"
-    assert found["task_runtime_enabled"] is False
+    assert found["task_runtime_enabled"] is True
     checks = {check["id"]: check["status"] for check in found["checks"]}
     assert checks["voice_provider"] == checks["speech_recognition"] == checks["store"] == "ok"
-    assert checks["mock_voice"] == checks["brain_mode"] == checks["task_runtime"] == "warn"
+    assert checks["task_runtime"] == checks["task_store"] == "ok"
+    assert checks["mock_voice"] == checks["brain_mode"] == "warn"
 
     status, found, _ = await ask(running, "GET", "/v1/perf/latency")
     assert (status, found["window_size"], found["stages"]) == (200, 256, [])
@@ -207,31 +225,30 @@ async def test_a_session_needs_no_body_and_takes_another_agent(hub: Hubs) -> Non
     assert (status, session["agent"], session["persona_id"]) == (201, "maya", "warm")
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "given", "status", "code"),
-    [
-        ("POST", "/v1/voice/session", {"data": b"{"}, 400, "invalid_request"),
-        ("POST", "/v1/voice/session", {"data": b"{} trailing"}, 400, "invalid_request"),
-        ("POST", "/v1/voice/session", {"data": b"[]"}, 400, "invalid_request"),
-        ("POST", "/v1/voice/session", {"data": b"[" * 100_000}, 400, "invalid_request"),
-        ("POST", "/v1/voice/session", {"json": {"user_id": 7}}, 400, "invalid_request"),
-        ("POST", "/v1/voice/session", {"json": {"user_id": "a\0b"}}, 400, "invalid_request"),
-        ("POST", "/v1/voice/session", {"json": {"voice_id": "nobody"}}, 400, "unknown_voice"),
-        ("POST", "/v1/voice/session", {"json": {"agent": "nobody"}}, 404, "agent_not_found"),
-        ("POST", "/v1/voice/session/none/end", {}, 404, "session_not_found"),
-        ("POST", "/v1/voice/tts/preview", {"json": {"voice_id": "x"}}, 400, "unknown_voice"),
-        ("POST", "/v1/voice/tts/preview", {"json": {"text": "x" * 501}}, 400, "invalid_request"),
-        ("GET", "/v1/voice/nothing", {}, 404, "unknown_url"),
-        ("DELETE", "/v1/voice/voices", {}, 405, "method_not_allowed"),
-    ],
-)
-async def test_rest_refuses_in_its_own_shape(
-    hub: Hubs, method: str, path: str, given: dict[str, Any], status: int, code: str
-) -> None:
-    got, answer, raw = await ask(await hub(**TALKING), method, path, **given)
-    assert (got, answer.get("code")) == (status, code), raw
-    assert set(answer) == {"error", "code"}
-    assert answer["error"]
+REFUSED: list[tuple[str, str, dict[str, Any], int, str]] = [
+    ("POST", "/v1/voice/session", {"data": b"{"}, 400, "invalid_request"),
+    ("POST", "/v1/voice/session", {"data": b"{} trailing"}, 400, "invalid_request"),
+    ("POST", "/v1/voice/session", {"data": b"[]"}, 400, "invalid_request"),
+    ("POST", "/v1/voice/session", {"data": b"[" * 100_000}, 400, "invalid_request"),
+    ("POST", "/v1/voice/session", {"json": {"user_id": 7}}, 400, "invalid_request"),
+    ("POST", "/v1/voice/session", {"json": {"user_id": "a\0b"}}, 400, "invalid_request"),
+    ("POST", "/v1/voice/session", {"json": {"voice_id": "nobody"}}, 400, "unknown_voice"),
+    ("POST", "/v1/voice/session", {"json": {"agent": "nobody"}}, 404, "agent_not_found"),
+    ("POST", "/v1/voice/session/none/end", {}, 404, "session_not_found"),
+    ("POST", "/v1/voice/tts/preview", {"json": {"voice_id": "x"}}, 400, "unknown_voice"),
+    ("POST", "/v1/voice/tts/preview", {"json": {"text": "x" * 501}}, 400, "invalid_request"),
+    ("GET", "/v1/voice/nothing", {}, 404, "unknown_url"),
+    ("DELETE", "/v1/voice/voices", {}, 405, "method_not_allowed"),
+]
+
+
+async def test_rest_refuses_in_its_own_shape(hub: Hubs) -> None:
+    running = await hub(**TALKING)
+    for method, path, given, status, code in REFUSED:
+        got, answer, raw = await ask(running, method, path, **given)
+        assert (got, answer.get("code")) == (status, code), (method, path, raw)
+        assert set(answer) == {"error", "code"}, (method, path)
+        assert answer["error"]
 
 
 async def test_a_protected_hub_wants_a_token_and_a_session_has_an_owner(hub: Hubs) -> None:
@@ -326,6 +343,7 @@ async def test_a_turn_from_the_question_to_its_end(
         assert names.count("assistant_turn_end") == 1
         told = [name for name in dict.fromkeys(names) if name != "assistant_working"]
         assert told == [
+            "task_status_snapshot",
             "session_ready",
             "stt_committed",
             "assistant_first_text",
@@ -351,11 +369,12 @@ async def test_a_turn_from_the_question_to_its_end(
 async def test_partials_come_with_their_hints(hub: Hubs, speech: bytes) -> None:
     """The local engine, for the stand-in has no partials."""
     running = await hub(TRON_TTS="fake", TRON_BRAIN="fake")
+    began_ms = int(time.time() * 1000)
     async with connected(running) as client:
-        await client.say(speech + bytes(RATE))
+        await client.say(speech + bytes(RATE), speed=1)
         committed = await client.until("stt_committed")
         assert "time" in committed["text"].lower()
-        assert abs(committed["ts_ms"] - time.time() * 1000) < 5000
+        assert began_ms <= committed["ts_ms"] <= time.time() * 1000
         names = client.names()
         assert names.index("semantic_endpoint_hint") == names.index("stt_partial") - 1
 
@@ -363,7 +382,7 @@ async def test_partials_come_with_their_hints(hub: Hubs, speech: bytes) -> None:
 async def test_stop_commits_at_once(hub: Hubs, speech: bytes) -> None:
     running = await hub(TRON_TURN_WAIT_MS=3_600_000, **TALKING)
     async with connected(running) as client:
-        await client.say(speech, speed=3)
+        await client.say(speech)
         await client.act("stop", reason="silence_release")
         await client.until("stt_committed")
 
@@ -398,7 +417,7 @@ async def test_interrupt_ends_the_turn_once_and_at_once(hub: Hubs, speech: bytes
 
 
 async def test_speaking_up_is_barge_in(hub: Hubs, speech: bytes) -> None:
-    running = await hub(**TALKING | {"TRON_FAKE_TOKENS": "400", "TRON_FAKE_DELAY_MS": "20"})
+    running = await hub(**TALKING | {"TRON_FAKE_TOKENS": "4000", "TRON_FAKE_DELAY_MS": "20"})
     async with connected(running) as client:
         await client.say(speech)
         await client.until("assistant_audio_chunk")
@@ -440,7 +459,7 @@ async def test_muted_nobody_is_heard(hub: Hubs, speech: bytes) -> None:
     running = await hub(**TALKING)
     async with connected(running) as client:
         await client.act("mute")
-        await client.say(speech + bytes(RATE), speed=3)
+        await client.say(speech + bytes(RATE))
         assert await client.silent(1) == []
         await client.act("unmute")
         await client.act("start")
@@ -492,36 +511,36 @@ async def test_a_model_that_fails_ends_the_turn_as_failed(hub: Hubs, speech: byt
 # Bad input
 
 
-@pytest.mark.parametrize(
-    "raw",
-    [
-        b"\x00\x01\x02",
-        "",
-        "{",
-        '"text"',
-        '{"type":"nonsense","session_id":"ID"}',
-        '{"type":"client_control","session_id":"ID"}',
-        '{"type":"client_control","session_id":"ID","action":"dance"}',
-        '{"type":"client_control","session_id":"another","action":"stop"}',
-        '{"type":"client_audio_chunk","session_id":"ID","pcm16_base64":"AAA","sample_rate":16000}',
-        '{"type":"client_audio_chunk","session_id":"ID","pcm16_base64":"AAAA","sample_rate":16000}',
-        '{"type":"client_audio_chunk","session_id":"ID","pcm16_base64":"AAA=","sample_rate":0}',
-        '{"type":"client_audio_chunk","session_id":"another","pcm16_base64":"AAA=",'
-        '"sample_rate":16000}',
-        '{"type":"client_control","session_id":"ID","action":"stop","x":' + "[" * 200_000,
-    ],
-)
-async def test_a_bad_message_is_answered_and_disturbs_nothing(hub: Hubs, raw: str | bytes) -> None:
+BAD: list[str | bytes] = [
+    b"\x00\x01\x02",
+    "",
+    "{",
+    '"text"',
+    '{"type":"nonsense","session_id":"ID"}',
+    '{"type":"client_control","session_id":"ID"}',
+    '{"type":"client_control","session_id":"ID","action":"dance"}',
+    '{"type":"client_control","session_id":"another","action":"stop"}',
+    '{"type":"client_audio_chunk","session_id":"ID","pcm16_base64":"AAA","sample_rate":16000}',
+    '{"type":"client_audio_chunk","session_id":"ID","pcm16_base64":"AAAA","sample_rate":16000}',
+    '{"type":"client_audio_chunk","session_id":"ID","pcm16_base64":"AAA=","sample_rate":0}',
+    '{"type":"client_audio_chunk","session_id":"another","pcm16_base64":"AAA=",'
+    '"sample_rate":16000}',
+    '{"type":"client_control","session_id":"ID","action":"stop","x":' + "[" * 200_000,
+]
+
+
+async def test_a_bad_message_is_answered_and_disturbs_nothing(hub: Hubs) -> None:
     running = await hub(**TALKING)
-    async with connected(running) as client:
-        if isinstance(raw, bytes):
-            await client.socket.send_bytes(raw)
-        else:
-            await client.socket.send_str(raw.replace("ID", client.session_id))
-        error = await client.read()
-        assert (error["code"], error["source"]) == ("invalid_client_message", "gateway")
-        await client.act("cancel_task")
-        assert (await client.read())["code"] == "task_cancel_failed"
+    for raw in BAD:
+        async with connected(running) as client:
+            if isinstance(raw, bytes):
+                await client.socket.send_bytes(raw)
+            else:
+                await client.socket.send_str(raw.replace("ID", client.session_id))
+            error = await client.read()
+            assert (error["code"], error["source"]) == ("invalid_client_message", "gateway"), raw
+            await client.act("cancel_task")
+            assert (await client.read())["code"] == "task_cancel_failed", raw
 
 
 async def test_two_mebibytes_are_taken_and_one_more_byte_is_not(hub: Hubs) -> None:
@@ -572,7 +591,7 @@ async def test_a_second_connection_takes_the_place_of_the_first(hub: Hubs, speec
 
 
 async def test_coming_back_brings_what_was_missed(hub: Hubs, speech: bytes) -> None:
-    running = await hub(**TALKING | {"TRON_FAKE_TOKENS": "400", "TRON_FAKE_DELAY_MS": "20"})
+    running = await hub(**TALKING | {"TRON_FAKE_TOKENS": "4000", "TRON_FAKE_DELAY_MS": "20"})
     session_id = await created(running)
     async with connected(running, session_id) as client:
         await client.say(speech)
@@ -600,7 +619,7 @@ async def test_a_silent_connection_stays_and_a_deserted_session_ends(hub: Hubs) 
         assert await client.silent(6) == []
         await client.act("cancel_task")
         await client.read()
-    await asyncio.sleep(5.5)
+    await asyncio.sleep(8)  # of which the hub may take a while to notice that it is deserted
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
         await running.http.ws_connect(
             "/v1/voice/session/ws", params={"session_id": client.session_id}
@@ -644,9 +663,11 @@ async def test_a_persona_that_says_goodbye_ends_the_session(hub: Hubs, speech: b
 async def test_latency_counts_from_the_commit_of_the_speech(hub: Hubs, speech: bytes) -> None:
     running = await hub(TRON_FAKE_STT_DELAY_MS=300, **TALKING)
     async with connected(running) as client:
+        began = time.monotonic()
         await client.say(speech)
         await client.act("stop")
         await client.until("assistant_turn_end")
+        whole_ms = (time.monotonic() - began) * 1000
     _, found, _ = await ask(running, "GET", "/v1/perf/latency")
     stages = {stage["stage"]: stage for stage in found["stages"]}
     assert list(stages) == sorted(stages)
@@ -657,7 +678,7 @@ async def test_latency_counts_from_the_commit_of_the_speech(hub: Hubs, speech: b
     ):
         assert stages[name]["target_p95_ms"] == target
         assert stages[name]["samples"] == 1
-        assert 300 <= stages[name]["last_ms"] < 3000
+        assert 300 <= stages[name]["last_ms"] < whole_ms
         assert stages[name]["p50_ms"] == stages[name]["p99_ms"] == stages[name]["last_ms"]
     assert stages["stop_to_stt_committed"]["last_ms"] >= 300
     assert "target_p95_ms" not in stages["stop_to_stt_committed"]

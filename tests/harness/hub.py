@@ -18,10 +18,12 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from tests.harness.databases import Sqlite
+
 REPOSITORY = Path(__file__).parents[2]
 TRON = Path(sys.executable).parent / "tron"
-START_S = 30.0
-STOP_S = 30.0
+START_S = 120.0
+STOP_S = 60.0
 ALARMS = ("Traceback (most recent call last)", "was never awaited", "Task was destroyed")
 # On Linux the hub ends with the test run, however that ends (1 is PR_SET_PDEATHSIG). It is set by
 # the process itself before it becomes the hub: forking with a function is not safe beside threads.
@@ -42,7 +44,7 @@ class RunningHub:
         self.log_path = home / "hub.log"
         self.settings = settings
         self.http: aiohttp.ClientSession = aiohttp.ClientSession(
-            self.base_url, timeout=aiohttp.ClientTimeout(total=60)
+            self.base_url, timeout=aiohttp.ClientTimeout(total=120)
         )
         self._process: subprocess.Popen[bytes] | None = None
         self._allowed: list[str] = []
@@ -162,13 +164,20 @@ class RunningHub:
 class Hubs:
     """Starts hubs for one test: `hub = await hubs(OPENAI_BASE_URL=fake.base_url)`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, sqlite: Sqlite) -> None:
         self._folder = folder
+        self._sqlite = sqlite
         self._made: list[RunningHub] = []
 
     async def __call__(self, **settings: Any) -> RunningHub:
-        """A hub that answers, with `settings` by their environment names."""
+        """A hub that answers, with `settings` by their environment names.
+
+        It finds a database with today's schema; one that makes its own is a `home` that is started.
+        """
         hub = self.home(**settings)
+        data = hub.home / "data"
+        data.mkdir(mode=0o700)
+        self._sqlite.create(data)
         await hub.start()
         return hub
 

@@ -19,6 +19,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tests.harness.hub import TRON, free_port
+from tests.harness.waiting import PATIENCE_S
 from tron import __version__
 from tron.cli import app
 
@@ -126,7 +127,7 @@ def test_serving_the_network_without_an_owner_is_refused() -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == 2
@@ -335,7 +336,7 @@ def test_ctrl_c_ends_the_answer_and_ctrl_d_the_chat(stand_in: tuple[type[StandIn
         child.send_signal(signal.SIGINT)
         seen += until(terminal, "(stopped)", "you ›")
         os.write(terminal, b"\x04")
-        assert child.wait(20) == 0
+        assert child.wait(PATIENCE_S) == 0
     finally:
         child.kill()
         child.wait()
@@ -348,7 +349,7 @@ def until(terminal: int, *words: str) -> str:
     shown = ""
     wanted = re.compile(".*".join(map(re.escape, words)), re.DOTALL)
     while not wanted.search(shown):
-        ready, _, _ = select.select([terminal], [], [], 20)
+        ready, _, _ = select.select([terminal], [], [], PATIENCE_S)
         assert ready, f"no {words!r} in {shown!r}"
         shown += os.read(terminal, 4096).decode(errors="replace")
     return shown

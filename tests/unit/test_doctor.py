@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from integrations.openai.fake import FakeProvider
+from integrations.speech_fakes.fake import FakeSpeech
+from tests.harness import speech_models
 from tests.harness.hub import free_port
 from tron.doctor import Finding, examine
 from tron.settings import Settings
+from tron.speech import given
 
 TONY = "---\nname: Tony\ntitle: x\nfocus: [y]\ntone: z\n{more}---\nYou are Tony.\n"
 
@@ -37,6 +40,8 @@ async def test_a_fresh_hub_is_well(well: dict[str, Any]) -> None:
         "port": "ok",
         "personas": "ok",
         "language model": "off",
+        "speech recognition": "off",
+        "speech synthesis": "off",
         "feeds": "off",
         "web search": "off",
         "public URL": "off",
@@ -134,3 +139,37 @@ async def test_a_web_search_key_that_does_not_work(well: dict[str, Any]) -> None
 async def test_a_public_url_is_not_judged_while_no_hub_runs(well: dict[str, Any]) -> None:
     found = await findings(**well, public_url="https://hub.example")
     assert found["public URL"].state == "warning"
+
+
+async def test_a_speech_engine_without_its_model(
+    well: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(given, "find_spec", lambda _: object())
+    found = await findings(**well, tts="piper")
+    assert found["speech"].state == "failed"
+    assert "TRON_TTS_MODEL" in found["speech"].detail
+    assert found["data folder"].state == "ok"  # one fault does not hide the rest
+
+
+async def test_a_speech_engine_that_does_not_work(
+    well: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That the local engine would step in does not make it well."""
+    monkeypatch.setattr(given, "find_spec", lambda _: object())
+    voice = speech_models.piper_voice(well["home"] / "models" / "piper")
+    voice.write_bytes(b"not a model")
+    found = await findings(**well, tts="piper")
+    assert found["speech synthesis"].state == "failed"
+    assert voice.name in found["speech synthesis"].detail
+    assert found["speech recognition"].state == "off"
+
+
+async def test_speech_engines_of_a_provider(well: dict[str, Any]) -> None:
+    async with FakeSpeech(key="good") as provider:
+        chosen = {"stt": "deepgram", "tts": "deepgram", "deepgram_api_url": provider.url}
+        found = await findings(**well, **chosen, deepgram_api_key="good")
+        assert found["speech synthesis"].state == "ok"
+        assert found["speech recognition"].state == "ok"
+        found = await findings(**well, **chosen, deepgram_api_key="wrong")
+        assert found["speech synthesis"].state == "failed"
+        assert found["speech recognition"].state == "failed"

@@ -4,6 +4,7 @@ import asyncio
 
 from structlog.testing import capture_logs
 
+from tests.harness.waiting import PATIENCE_S
 from tron.events import Bus, Event, Gap, LifeRan, Subscription
 
 
@@ -13,7 +14,7 @@ def happened(at: int) -> LifeRan:
 
 async def read(subscription: Subscription, count: int) -> list[Event]:
     found: list[Event] = []
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE_S):
         async for event in subscription:
             found.append(event)
             if len(found) == count:
@@ -82,7 +83,7 @@ async def test_a_gap_within_a_read_is_told_where_it_is() -> None:
     found: list[Event] = []
     with bus.subscribe(size=2) as subscription:
         bus.publish(happened(1))
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PATIENCE_S):
             async for event in subscription:
                 found.append(event)
                 if event == happened(1):  # while it is busy with this one, three more come

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.harness.waiting import PATIENCE_S
+
 # A process of its own: logging is set up once for a whole program.
 PROGRAM = """
 import logging, sys
@@ -39,7 +41,7 @@ def logged(form: str, pii: str = "") -> str:
         [sys.executable, "-c", PROGRAM, form, pii],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE_S,
         check=True,
     )
     assert run.stdout == ""

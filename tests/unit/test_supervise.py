@@ -6,7 +6,7 @@ import gc
 import pytest
 from structlog.testing import capture_logs
 
-from tests.harness.waiting import eventually
+from tests.harness.waiting import PATIENCE_S, eventually
 from tron.supervise import Tasks
 
 
@@ -80,5 +80,5 @@ async def test_draining_waits_so_long_and_says_whether_all_ended() -> None:
     assert not await tasks.drain(0.01)
     assert len(tasks) == 1  # draining does not cancel
     gate.set()
-    assert await tasks.drain(5)
+    assert await tasks.drain(PATIENCE_S)
     await tasks.close()

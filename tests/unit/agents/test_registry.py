@@ -11,6 +11,7 @@ import pytest
 from pydantic_core import PydanticUndefined
 from structlog.testing import capture_logs
 
+from tests.harness.waiting import PATIENCE_S
 from tron.agents import registry as module
 from tron.agents.persona import Activity, Feed, Persona, parse
 from tron.agents.registry import Registry
@@ -269,7 +270,7 @@ def test_other_files_are_not_looked_at(folder: Folder, registry: Registry) -> No
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while not condition():  # noqa: ASYNC110 - it waits for a thread
             await asyncio.sleep(0)
 

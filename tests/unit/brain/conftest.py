@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from integrations.openai.fake import FakeProvider
+from tests.harness.waiting import PATIENCE_S
 from tron.brain.brain import Brain
 from tron.brain.contract import Ask, Part, Provider, Text
 from tron.brain.openai import OpenAIProvider
@@ -105,8 +106,8 @@ def provider(base_url: str, **given: Any) -> OpenAIProvider:
         "base_url": base_url,
         "api_key": KEY,
         "model": "own-model",
-        "first_token_timeout_s": 5.0,
-        "token_timeout_s": 5.0,
+        "first_token_timeout_s": PATIENCE_S,
+        "token_timeout_s": PATIENCE_S,
     }
     return OpenAIProvider(**(fields | given))
 

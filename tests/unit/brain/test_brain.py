@@ -22,10 +22,10 @@ from integrations.openai.behaviours import (
     WrongContentType,
 )
 from integrations.openai.fake import FakeProvider
-from tests.harness.waiting import eventually
+from tests.harness.waiting import PATIENCE_S, eventually
 from tests.unit.brain.conftest import HELLO, KEY, Make, answer, parts, provider
 from tron.brain.brain import Brain, providers_of
-from tron.brain.contract import Answering, Ask
+from tron.brain.contract import Answering, Ask, Part
 from tron.brain.fake import FakeBrain
 from tron.brain.openai import OpenAIProvider
 from tron.clock import ManualClock
@@ -35,17 +35,28 @@ from tron.events import ProviderFailed
 from tron.settings import Settings, SettingsError
 
 FIRST, SECOND = "From the first.", "word1 word2 "
-PATIENCE_S = 60
+SILENT_S = 0.3
 
 
 @pytest.fixture
 def two(make: Make, fake: FakeProvider, second: FakeProvider) -> Brain:
-    """A brain with two providers and no second tries."""
+    """A brain with two patient providers and no second tries."""
     fake.always = Reply(FIRST)
     return make(
-        provider(fake.base_url, first_token_timeout_s=0.3, token_timeout_s=0.3),
+        provider(fake.base_url),
         provider(second.base_url, name="second", model="other-model"),
     )
+
+
+async def until_told(brain: Brain, fake: FakeProvider) -> list[Part]:
+    """A whole answer of which the provider sends the first word, and no more until it was heard."""
+    found: list[Part] = []
+    fake.hold = asyncio.Event()
+    async with aclosing(brain.stream(HELLO)) as batches:
+        async for batch in batches:
+            found.extend(batch)
+            fake.hold.set()
+    return found
 
 
 async def test_the_first_answers_while_it_can(
@@ -73,9 +84,6 @@ async def test_the_first_answers_while_it_can(
         BrokenAfter(0),
         NonJson(),
         WrongContentType(),
-        Hang(),
-        HangAfter(0),
-        Slow(first_ms=2000),
     ],
     ids=repr,
 )
@@ -89,10 +97,27 @@ async def test_what_fails_before_the_first_word_falls_to_the_next(
     assert await answer(two) == FIRST  # once is no reason to give it a rest
 
 
+@pytest.mark.parametrize("fault", [Hang(), HangAfter(0), Slow(first_ms=3_600_000)], ids=repr)
+async def test_who_says_nothing_for_too_long_is_not_waited_for(
+    make: Make,
+    fake: FakeProvider,
+    second: FakeProvider,
+    failures: list[ProviderFailed],
+    fault: Behaviour,
+) -> None:
+    brain = make(
+        provider(fake.base_url, first_token_timeout_s=SILENT_S),
+        provider(second.base_url, name="second", model="other-model"),
+    )
+    fake.script(fault)
+    found = await parts(brain)
+    assert found[0] == Answering(provider="second", model="other-model")
+    assert [(f.provider, f.fallback) for f in failures] == [("first", "second")]
+    assert brain.providers[0].breaker.state == "closed"  # once is no reason to give it a rest
+
+
 @pytest.mark.parametrize(
-    "fault",
-    [BrokenAfter(1), Truncated(1), Garbage(1), DisconnectAfter(1), HangAfter(1)],
-    ids=repr,
+    "fault", [BrokenAfter(1), Truncated(1), Garbage(1), DisconnectAfter(1)], ids=repr
 )
 async def test_what_fails_after_the_first_word_is_told(
     two: Brain,
@@ -101,10 +126,23 @@ async def test_what_fails_after_the_first_word_is_told(
     failures: list[ProviderFailed],
     fault: Behaviour,
 ) -> None:
-    fake.delay_ms = 100  # so that the first word is on its way before the fault
     fake.script(fault)
     with pytest.raises(ProviderBroke):
-        await parts(two)
+        await until_told(two, fake)
+    assert list(second.requests) == []
+    assert [(f.provider, f.fallback) for f in failures] == [("first", None)]
+
+
+async def test_who_falls_silent_after_the_first_word_is_told(
+    make: Make, fake: FakeProvider, second: FakeProvider, failures: list[ProviderFailed]
+) -> None:
+    brain = make(
+        provider(fake.base_url, token_timeout_s=SILENT_S),
+        provider(second.base_url, name="second"),
+    )
+    fake.script(HangAfter(1))
+    with pytest.raises(ProviderBroke, match="silent"):
+        await parts(brain)
     assert list(second.requests) == []
     assert [(f.provider, f.fallback) for f in failures] == [("first", None)]
 
@@ -187,14 +225,14 @@ async def rests(brain: Brain, fake: FakeProvider, fault: Behaviour, times: int =
     for _ in range(times):
         fake.script(fault)
         with suppress(ProviderError):
-            await parts(brain)
+            await until_told(brain, fake)
+    fake.hold = None
 
 
 @pytest.mark.parametrize("fault", [Status(500), BrokenAfter(1)], ids=repr)
 async def test_who_keeps_failing_is_given_a_rest(
     two: Brain, fake: FakeProvider, clock: ManualClock, fault: Behaviour
 ) -> None:
-    fake.delay_ms = 100
     await rests(two, fake, fault)
     asked = len(fake.requests)
     assert await answer(two) == SECOND
@@ -219,10 +257,11 @@ async def test_a_failed_trial_is_followed_by_another_rest(
 async def test_one_trial_at_a_time(two: Brain, fake: FakeProvider, clock: ManualClock) -> None:
     await rests(two, fake, Status(500))
     clock.advance(30)
-    fake.delay_ms = 100
+    fake.hold = asyncio.Event()
     async with aclosing(two.stream(HELLO)) as trial:
         assert (await anext(trial))[0] == Answering(provider="first", model="own-model")
         assert await answer(two) == SECOND
+    fake.hold = None
     assert await answer(two) == FIRST
 
 
@@ -288,7 +327,7 @@ async def test_a_personas_model_is_a_name_at_the_first_provider_only(
 
 
 async def test_hanging_up_stops_the_provider(two: Brain, fake: FakeProvider) -> None:
-    fake.script(Slow(token_ms=50, text="one two three four five six seven eight"))
+    fake.hold = asyncio.Event()
     async with aclosing(two.stream(HELLO)) as batches:
         await anext(batches)
         assert fake.active == 1

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness.waiting import eventually
+from tests.harness.waiting import PATIENCE_S, eventually, later
 from tests.unit.conversation.conftest import Office, calls
 from tron.brain.contract import Ask, Finish, Part, Text
 from tron.conversation.turns import Done, Message, Opened, TextDelta, ToolCall, TurnEvent, Usage
@@ -139,7 +139,7 @@ async def test_an_abandoned_stream_keeps_what_was_heard_and_frees_the_floor(
         with pytest.raises(asyncio.CancelledError):
             await reading
     office.script.hold = None
-    reply = await asyncio.wait_for(office.say("and now?"), 5)
+    reply = await asyncio.wait_for(office.say("and now?"), PATIENCE_S)
     assert office.script.closed == 1, "the model was stopped"
     assert await office.said(reply.done.session) == [
         "user: go on",
@@ -223,10 +223,14 @@ async def test_stopping_the_process_tells_the_reader(office: Office) -> None:
 
 
 async def test_a_turn_that_takes_too_long_is_ended(open_office: Open) -> None:
-    office = open_office(turn_timeout_s=0.05)
+    office = open_office(turn_timeout_s=600)
     office.script.hold = asyncio.Event()
+    heard: list[TurnEvent] = []
+    reading = asyncio.ensure_future(office.watch(office.turn("hi"), heard))
+    await eventually(lambda: any(isinstance(event, TextDelta) for event in heard))
+    later(601)
     with pytest.raises(TurnTimedOut):
-        await office.say("hi")
+        await reading
     office.script.hold = None
     reply = await office.say("again")
     assert (await office.said(reply.done.session))[:2] == ["user: hi", "assistant: re:"]
@@ -291,7 +295,7 @@ async def test_turns_of_a_session_never_overlap_and_keep_their_order(
                 assert reply.text == f"to {task.get_name()}"
             else:
                 assert isinstance(reply, asyncio.CancelledError)
-    await office.door._tasks.drain(5)
+    await office.door._tasks.drain(PATIENCE_S)
     for who, got in replies.items():
         keys = {reply.done.session for reply in got if not isinstance(reply, BaseException)}
         if not keys:
@@ -398,7 +402,7 @@ async def test_an_interrupted_answer_the_store_could_not_take_is_saved_later(
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
-    await office.door._tasks.drain(5)
+    await office.door._tasks.drain(PATIENCE_S)
     monkeypatch.undo()
     office.script.hold = None
     reply = await office.say("again")
@@ -418,7 +422,7 @@ async def test_deleting_during_an_answer_stays_deleted(office: Office) -> None:
     await office.door.end(HOUSE, key)
     with pytest.raises(ProcessEnded):
         await reading
-    await office.door._tasks.drain(5)
+    await office.door._tasks.drain(PATIENCE_S)
     with pytest.raises(NotFound):
         await office.sessions.detail(HOUSE, key)
     office.script.hold = None
@@ -445,7 +449,7 @@ async def test_deleting_while_the_reader_is_slow_stays_deleted(office: Office) -
     await office.door.end(HOUSE, office.sessions.live[0].key)
     gone.set()
     await reader
-    await office.door._tasks.drain(5)
+    await office.door._tasks.drain(PATIENCE_S)
     reply = await office.say("hello", call_id="c1")
     assert await office.said(reply.done.session) == ["user: hello", "assistant: re: hello"]
 

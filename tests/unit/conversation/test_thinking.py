@@ -44,7 +44,7 @@ class Eyes:
         return f"saw {args.place}"
 
     def tool(self) -> Tool[Any]:
-        return Tool("look", "Look at a place.", Look, self.look)
+        return Tool("look", "Look at a place.", Look, self.look, effect="read")
 
 
 @pytest.fixture
@@ -190,8 +190,7 @@ async def test_leaving_stops_the_tools(office: Office, eyes: Eyes) -> None:
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
-    await asyncio.sleep(0.01)
-    assert not len(office.thinking._tasks)
+    await eventually(lambda: not len(office.thinking._tasks))
     assert eyes.seen == []
 
 

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from tests.harness.waiting import PATIENCE_S
 from tests.unit.orchestrator.behaviours import Letter, fail, nothing, serve, settle, wait
 from tests.unit.orchestrator.conftest import Make
 from tron import events
@@ -74,7 +75,7 @@ async def test_two_kills_at_once_both_return(orchestrator: Orchestrator) -> None
     process = orchestrator.spawn("tony", wait)
     await settle()
     both = asyncio.gather(orchestrator.kill(process.id), orchestrator.kill(process.id))
-    assert all(await asyncio.wait_for(both, 2))
+    assert all(await asyncio.wait_for(both, PATIENCE_S))
 
 
 async def test_a_failed_process_is_started_again_with_its_mail(

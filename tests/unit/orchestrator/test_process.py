@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
+from tests.harness.waiting import PATIENCE_S
 from tests.unit.orchestrator.behaviours import Letter, nothing, serve, settle, wait
 from tests.unit.orchestrator.conftest import Make
 from tron.clock import ManualClock
@@ -22,7 +23,7 @@ async def test_mail_is_read_in_order(orchestrator: Orchestrator) -> None:
     read = []
 
     async def work(process: Process) -> None:
-        while letter := await process.receive(0.01):
+        while letter := await process.receive(60):
             read.append(letter.text)
             await asyncio.sleep(0)
 
@@ -31,6 +32,7 @@ async def test_mail_is_read_in_order(orchestrator: Orchestrator) -> None:
         process.send(Letter(text))
     await settle()
     process.send(Letter("d"))
+    process.retire()
     await process.wait()
     assert read == ["a", "b", "c", "d"]
 
@@ -90,7 +92,7 @@ async def test_an_idle_process_retires_at_once(orchestrator: Orchestrator) -> No
     process.retire()
     with pytest.raises(ProcessEnded):
         process.send(Letter())
-    await asyncio.wait_for(process.wait(), 2)
+    await asyncio.wait_for(process.wait(), PATIENCE_S)
     assert process.status == "completed"
 
 
@@ -112,7 +114,7 @@ async def test_a_busy_process_retires_when_it_has_done_what_it_has(
     with pytest.raises(ProcessEnded):
         process.send(Letter("c"))
     gate.set()
-    await asyncio.wait_for(process.wait(), 2)  # not after an idle minute
+    await asyncio.wait_for(process.wait(), PATIENCE_S)  # not after an idle minute
     assert read == ["a", "b"]
 
 

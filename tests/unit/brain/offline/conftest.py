@@ -30,6 +30,10 @@ HUB_TOOLS = [
     "web_search",
     "ask_persona",
     "delegate_task",
+    "start_task",
+    "list_tasks",
+    "task_status",
+    "cancel_task",
 ]
 
 
