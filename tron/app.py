@@ -6,6 +6,7 @@ turns, running answers finish within `TRON_DRAIN_S`.
 """
 
 import asyncio
+import gc
 import logging
 import os
 import re
@@ -53,6 +54,12 @@ from tron.speech.engines import Speech
 from tron.storage.store import Store
 from tron.subdomains import Subdomains
 from tron.supervise import Tasks
+from tron.tasks.assembly import task_parts
+from tron.tasks.contract import NewTask
+from tron.tasks.desk import Created
+from tron.tasks.gate import Gate
+from tron.tasks.policy import Policies
+from tron.tasks.reporting import Reporting
 from tron.tools.standard import standard_tools
 from tron.tools.toolbox import Toolbox
 from tron.web import (
@@ -76,6 +83,8 @@ from tron.web.security import Security, check_bind
 log = structlog.get_logger(__name__)
 
 SWEEP_S = 30.0
+GARBAGE_EVERY = 10_000
+"""objects made and not freed between two looks for garbage among them"""
 
 
 @asynccontextmanager
@@ -110,6 +119,11 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
         async def ask(turn: TurnInput) -> Reply:  # the door is made further down
             return await door.ask(turn)
 
+        class Later:  # so is the desk
+            async def create(self, new: NewTask) -> Created:
+                return await tasks.desk.create(new)
+
+        policies = Policies(store, clock)
         delegations = Delegations(store=store, clock=clock, agents=agents, hub_id=hub_id, ask=ask)
         toolbox = Toolbox(
             store,
@@ -128,6 +142,7 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
                 ),
                 *delegations.tools(),
             ],
+            Gate(policies, Later()),
         )
         closing.push_async_callback(toolbox.close)
         thinking = Thinking(
@@ -138,6 +153,18 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
             tool_rounds=settings.tool_rounds,
         )
         closing.push_async_callback(thinking.close)
+        tasks = task_parts(
+            settings=settings,
+            store=store,
+            clock=clock,
+            agents=agents,
+            orchestrator=orchestrator,
+            toolbox=toolbox,
+            thinking=thinking,
+            contacts=contacts,
+            hub_id=hub_id,
+            model_configured=bool(settings.openai_api_key or settings.openai_base_url),
+        )
         conversations = Sessions(
             store=store, clock=clock, bus=bus, expire_s=settings.session_expire_s
         )
@@ -162,6 +189,7 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
                 thinking=thinking,
             ),
             delegations=delegations,
+            aside=tasks.talk,
         )
         closing.push_async_callback(door.close)
         closing.push_async_callback(delegations.close)
@@ -187,17 +215,23 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
             agents=agents,
             door=door,
             speech=speech,
+            contacts=contacts,
             hub_id=hub_id,
         )
         closing.push_async_callback(switchboard.close)
-        tasks = Tasks("hub")
+        reporting = Reporting(
+            desk=tasks.desk, told=tasks.told, talk=tasks.talk, switchboard=switchboard
+        )
         closing.push_async_callback(tasks.close)
+        closing.push_async_callback(reporting.close)
+        background = Tasks("hub")
+        closing.push_async_callback(background.close)
         yield Hub(
             id=hub_id,
             settings=settings,
             clock=clock,
             bus=bus,
-            tasks=tasks,
+            background=background,
             store=store,
             security=guard,
             agents=agents,
@@ -217,6 +251,10 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
             life=living,
             speech=speech,
             switchboard=switchboard,
+            desk=tasks.desk,
+            policies=policies,
+            reporting=reporting,
+            task_work=tasks.work,
             subdomains=Subdomains(settings, store, clock),
             started_at=clock.now_ms(),
         )
@@ -262,6 +300,7 @@ async def serve(settings: Settings) -> None:
             await _start(hub)
             for integration in integrations:
                 await integration.start()
+            _collect_only_what_comes()
             log.info(
                 "hub.started",
                 url=f"http://{settings.host}:{listener.getsockname()[1]}",
@@ -271,7 +310,7 @@ async def serve(settings: Settings) -> None:
             )
             try:
                 await hypercorn_serve(
-                    app, _server(settings, listener), shutdown_trigger=_told_to_stop(hub)
+                    app, _server(settings, listener), shutdown_trigger=_told_to_stop(hub, listener)
                 )
             finally:
                 for integration in integrations:
@@ -292,8 +331,8 @@ def _listen(settings: Settings) -> socket.socket:
         ) from error
 
 
-def _told_to_stop(hub: Hub) -> Callable[[], Awaitable[None]]:
-    """Waits for SIGTERM or SIGINT, then lets no new turn in."""
+def _told_to_stop(hub: Hub, listener: socket.socket) -> Callable[[], Awaitable[None]]:
+    """Waits for SIGTERM or SIGINT, then lets no new turn in, and soon nobody who connects."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -303,6 +342,9 @@ def _told_to_stop(hub: Hub) -> Callable[[], Awaitable[None]]:
         log.info("hub.draining", seconds=hub.settings.drain_s)
         hub.door.shut()
         hub.switchboard.shut(hub.settings.drain_s)
+        # Hypercorn closes its copy. While this one is open, who connects would wait for nobody.
+        listener.close()
+        hub.task_work.shut()
 
     return until_told
 
@@ -310,10 +352,23 @@ def _told_to_stop(hub: Hub) -> Callable[[], Awaitable[None]]:
 async def _start(hub: Hub) -> None:
     """Everything that runs by itself while the hub serves."""
     await hub.delegations.start()
-    hub.tasks.start(hub.agents.watch(), "personas")
-    hub.tasks.start(_sweep(hub), "sweep")
+    hub.background.start(hub.agents.watch(), "personas")
+    hub.background.start(_sweep(hub), "sweep")
+    hub.speech.start()
     hub.switchboard.start()
     await hub.life.start()
+    hub.task_work.start(hub.desk.plan)
+    hub.reporting.start()
+
+
+def _collect_only_what_comes() -> None:
+    """Leave what was made so far out of the search for garbage: it stays as long as the hub.
+
+    Searched again and again, it costs a seventh of the CPU under load, in pauses of 0.2 s.
+    """
+    gc.freeze()
+    gc.set_threshold(GARBAGE_EVERY, 10, 10)
+    gc.enable()
 
 
 async def _sweep(hub: Hub) -> None:
@@ -335,6 +390,9 @@ def _server(settings: Settings, listener: socket.socket) -> Config:
     config.graceful_timeout = settings.drain_s
     config.keep_alive_timeout = 75
     config.websocket_ping_interval = 5  # also how long a closed socket may hold up a drain
+    # More than the smallest frames that one read can bring. When a socket's view has ended and this
+    # is full, Hypercorn waits for ever for room in it, and the connection is never let go.
+    config.max_app_queue_size = 20_000
     config.include_server_header = False
     config.errorlog = logging.getLogger("hypercorn.error")
     config.accesslog = None

@@ -28,6 +28,10 @@ from tron.speech.engines import Speech
 from tron.storage.store import Store
 from tron.subdomains import Subdomains
 from tron.supervise import Tasks
+from tron.tasks.desk import Desk
+from tron.tasks.policy import Policies
+from tron.tasks.reporting import Reporting
+from tron.tasks.work import Work
 from tron.tools.toolbox import Toolbox
 from tron.web.security import Security
 
@@ -41,7 +45,7 @@ class Hub:
     settings: Settings
     clock: Clock
     bus: Bus
-    tasks: Tasks
+    background: Tasks
     store: Store
     security: Security
     agents: Registry
@@ -61,5 +65,9 @@ class Hub:
     life: Life
     speech: Speech
     switchboard: Switchboard
+    desk: Desk
+    policies: Policies
+    reporting: Reporting
+    task_work: Work
     subdomains: Subdomains
     started_at: int

@@ -191,21 +191,29 @@ class Settings:
     )
 
     # Speech
-    stt: Literal["local", "fake", "openai", "elevenlabs", "deepgram"] = _setting(
+    stt: Literal["local", "whisper", "openai", "elevenlabs", "deepgram", "fake"] = _setting(
         "TRON_STT",
         "local",
-        "speech recognition: `local` (Moonshine, no network), a provider by its key, or `fake`",
+        "speech recognition: `local` (Moonshine, no network), `whisper` by its model's files, a "
+        "provider by its key, or `fake`",
     )
-    tts: Literal["local", "fake", "openai", "elevenlabs", "deepgram"] = _setting(
+    tts: Literal["local", "kokoro", "piper", "openai", "elevenlabs", "deepgram", "fake"] = _setting(
         "TRON_TTS",
         "local",
-        "speech synthesis: `local` (espeak-ng, no network), a provider by its key, or `fake`",
+        "speech synthesis: `local` (espeak-ng, no network), `kokoro` or `piper` by their files, a "
+        "provider by its key, or `fake`",
     )
     stt_model: str = _setting(
-        "TRON_STT_MODEL", "", "the provider's recognition model; empty: a quick one of theirs"
+        "TRON_STT_MODEL",
+        "",
+        "the provider's recognition model, or the folder of Whisper's; empty: a quick one of "
+        "theirs, or `models/whisper` in the data folder",
     )
     tts_model: str = _setting(
-        "TRON_TTS_MODEL", "", "the provider's synthesis model; empty: a quick one of theirs"
+        "TRON_TTS_MODEL",
+        "",
+        "the provider's synthesis model, or the file or folder of Kokoro's or Piper's; empty: a "
+        "quick one of theirs, or `models/kokoro`, `models/piper` in the data folder",
     )
     speech_timeout_s: float = _setting(
         "TRON_SPEECH_TIMEOUT_S",
@@ -271,6 +279,32 @@ class Settings:
     )
     web_search_url: str = _setting(
         "BRAVE_API_URL", "https://api.search.brave.com", "Brave Search endpoint"
+    )
+
+    # Tasks
+    tasks_at_once: int = _setting("TRON_TASKS_AT_ONCE", 50, "tasks this hub works on at once")
+    tasks_per_client: int = _setting(
+        "TRON_TASKS_PER_CLIENT", 50, "tasks of one tenant worked on at once, on all hubs together"
+    )
+    task_timeout_s: float = _setting(
+        "TRON_TASK_TIMEOUT_S",
+        1200.0,
+        "longest a task may run, without the time it waits for its turn, a person or an hour",
+    )
+    approval_timeout_s: float = _setting(
+        "TRON_APPROVAL_TIMEOUT_S", 86_400.0, "a question nobody has answered by then ends the task"
+    )
+    task_commands: Literal["confined", "unconfined", "off"] = _setting(
+        "TRON_TASK_COMMANDS",
+        "confined",
+        "commands of tasks: `confined` to their workspace, or not run where nothing confines "
+        "them; `unconfined`: with all rights of the hub's user; `off`",
+    )
+    fetch_hosts: str = _setting(
+        "TRON_FETCH_HOSTS",
+        "",
+        "hosts that `fetch_page` may reach though they are not on the public internet, with "
+        "commas between: `wiki.lan, 127.0.0.1:8080`",
     )
 
     # Slack
@@ -367,6 +401,13 @@ class Settings:
         if self.database_url:
             return self.database_url.replace("postgres://", "postgresql://", 1)
         return f"sqlite:///{self.home.absolute() / 'tron.db'}"
+
+    @property
+    def queue_url(self) -> str:
+        """The database that the queue of tasks keeps its own tables in."""
+        if self.storage_url.startswith("sqlite:///"):
+            return self.storage_url.removesuffix(".db") + "-queue.db"
+        return self.storage_url
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, **given: Any) -> "Settings":

@@ -7,13 +7,14 @@ never a traceback. `docs/cli.md` is compared with the tree of commands by a test
 """
 
 import asyncio
+import gc
 import sys
 from importlib.metadata import entry_points
 from typing import Annotated
 
 import typer
 
-from tron.cli import access, call, chat, people
+from tron.cli import access, call, chat, people, replay, tasks
 from tron.cli.terminal import Commands, load_settings
 
 INTEGRATIONS_COMMANDS = "tron.commands"
@@ -53,6 +54,7 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
 ) -> None:
     """Run the hub until it is told to stop (Ctrl-C or SIGTERM)."""
+    gc.disable()  # what is imported stays: looking for garbage in it costs a fifth of the start
     settings = load_settings(host=host, port=port)
     from tron import logs
     from tron.app import serve as run
@@ -105,7 +107,9 @@ app.command()(people.personas)
 app.add_typer(people.life, name="life")
 app.add_typer(access.owner, name="owner")
 app.add_typer(access.token, name="token")
+call.call.command()(replay.replay)
 app.add_typer(call.call, name="call")
+app.add_typer(tasks.tasks, name="tasks")
 for entry in sorted(entry_points(group=INTEGRATIONS_COMMANDS), key=lambda entry: entry.name):
     try:
         added: typer.Typer = entry.load()

@@ -43,7 +43,7 @@ def to(
 @call.command(name="list")
 def list_calls(url: Url = None, token: Token = "") -> None:
     """List the latest calls, those that go on included."""
-    calls = asyncio.run(_get(url, token, "api/calls"))
+    calls = asyncio.run(get(url, token, "api/calls"))
     if not calls:
         typer.echo("No calls yet. Place one without a telephone: tron call demo")
         return
@@ -77,7 +77,7 @@ def show(
     token: Token = "",
 ) -> None:
     """Print what happened in a call, and how quickly each turn was answered."""
-    found = asyncio.run(_get(url, token, f"api/calls/{id}"))
+    found = asyncio.run(get(url, token, f"api/calls/{id}"))
     ended = f"ended by {found['cause']}" if found["cause"] else "goes on"
     typer.echo(
         plain(f"{found['wire']} · {found['caller']} with {found['agent']} · {ended}"), color=True
@@ -104,7 +104,8 @@ def describe(turn: dict[str, Any]) -> str:
     return f"turn {turn['turn']}: {turn['total_ms']} ms to first audio ({', '.join(parts)})"
 
 
-async def _get(url: str | None, token: str, path: str) -> Any:
+async def get(url: str | None, token: str, path: str) -> Any:
+    """What the hub answers to a GET. Raises CallFailed."""
     url = url or hub_url(load_settings())
     async with session(url, token) as http:
         return await _ask(http, url, "GET", path)

@@ -17,6 +17,7 @@ import structlog
 from sqlalchemy import insert, select, update
 
 from tron.agents.registry import Registry
+from tron.brain.offline.fallback import NO_VIEW
 from tron.clock import Clock
 from tron.conversation.turns import Caller, Message, TurnInput
 from tron.errors import StorageUnavailable, TronError
@@ -79,6 +80,7 @@ class Delegations:
                 AskPersona,
                 self._ask_persona,
                 timeout_s=ASK_TIMEOUT_S,
+                effect="read",
             ),
             Tool(
                 "delegate_task",
@@ -86,6 +88,7 @@ class Delegations:
                 "result reaches you later in this conversation.",
                 DelegateTask,
                 self._delegate_task,
+                effect="write",
             ),
         ]
 
@@ -146,7 +149,10 @@ class Delegations:
 
     async def _ask_persona(self, context: ToolContext, args: AskPersona) -> str:
         agent = self._colleague(args.persona, context)
-        return await self._answer(context, agent, _with_context(args.question, args.context))
+        answer = await self._answer(context, agent, _with_context(args.question, args.context))
+        if context.step is not None and NO_VIEW in answer:  # nothing to go on with
+            raise ToolFailed(f"{self._name(agent)} has no language model to think about that with.")
+        return answer
 
     async def _delegate_task(self, context: ToolContext, args: DelegateTask) -> str:
         agent = self._colleague(args.persona, context)

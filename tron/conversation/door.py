@@ -16,6 +16,7 @@ from tron import events
 from tron.agents.persona import Persona
 from tron.agents.registry import Registry
 from tron.clock import Clock
+from tron.conversation.aside import HUB, Aside, Nothing
 from tron.conversation.context import Context
 from tron.conversation.delegation import Delegations
 from tron.conversation.floor import Floor
@@ -26,7 +27,7 @@ from tron.conversation.session import Session
 from tron.conversation.sessions import Sessions
 from tron.conversation.summary import Summaries
 from tron.conversation.thinking import Thinking, Thought
-from tron.conversation.turns import Batches, Done, Message, Opened, TurnInput
+from tron.conversation.turns import Batches, Done, Message, Opened, TextDelta, TurnInput
 from tron.errors import (
     CallerError,
     Invalid,
@@ -76,7 +77,9 @@ class Door:
         briefing: Briefing,
         summaries: Summaries,
         delegations: Delegations,
+        aside: Aside | None = None,
     ) -> None:
+        self._aside = aside or Nothing()
         self._settings = settings
         self._clock = clock
         self._bus = bus
@@ -106,7 +109,8 @@ class Door:
         history, new = self._let_in(turn)
         agent = self._persona(turn.agent).id
         session = await self._sessions.open(turn, agent)
-        with self._inside(turn, session) as inside:
+        aside = self._aside.turn(turn.client_id, session.key)
+        with aside, self._inside(turn, session) as inside:
             floor, thought = inside.floor, inside.thought
             process = await self._floors.claim(
                 floor, session, turn.channel, turn.reason, turn.parent
@@ -118,10 +122,13 @@ class Door:
             talk = await self._store_said(session, history, new)
             yield [Opened(session=session.key, process_id=process.id, agent=session.agent)]
             floor.hold()  # whoever asks for more is who would be interrupted
-            news, told = await self._delegations.report(turn.client_id, session.key)
-            messages = await self._context.of(turn, session, persona, talk, len(new), news)
-            stream = self._think(thought, turn, session, persona, process, messages)
-            async with aclosing(stream) as batches:
+            told: list[str] = []
+            stream = await self._answered(thought, turn, session)
+            if stream is None:
+                news, told = await self._delegations.report(turn.client_id, session.key)
+                messages = await self._context.of(turn, session, persona, talk, len(new), news)
+                stream = self._think(thought, turn, session, persona, process, messages)
+            async with aclosing(self._closed(stream, thought, turn, session)) as batches:
                 async for batch in batches:
                     inside.heard = True
                     yield batch
@@ -194,6 +201,19 @@ class Door:
         finally:
             self._floors.leave(floor)
 
+    async def remark(self, client_id: str, session_key: str, text: str) -> None:
+        """The persona says `text` of its own accord; it becomes part of the transcript.
+
+        Raises NotFound, StorageUnavailable, and what asking for the floor raises.
+        """
+        session = await self._sessions.named(client_id, session_key)
+        floor = self._floors.enter()
+        try:
+            await self._floors.claim(floor, session, session.channel)
+            await self._sessions.append(session, [Message(role="assistant", content=text)])
+        finally:
+            self._floors.leave(floor)
+
     def _persona(self, agent: str | None) -> Persona:
         """The persona asked for. Raises NotFound for an unknown one."""
         name = agent or self._settings.default_agent
@@ -251,6 +271,32 @@ class Door:
             caller_tools=turn.tools,
             separator=" " if turn.spoken else "\n\n",
         )
+
+    async def _answered(
+        self, thought: Thought, turn: TurnInput, session: Session
+    ) -> Batches | None:
+        """The reply to an answer that the hub itself had asked for; None: the persona is meant."""
+        text = await self._aside.answered(turn, session)
+        if text is None:
+            return None
+        thought.provider = thought.model = HUB
+
+        async def reply() -> Batches:
+            thought.pieces.append(text)
+            yield [TextDelta(text)]
+
+        return reply()
+
+    async def _closed(
+        self, stream: Batches, thought: Thought, turn: TurnInput, session: Session
+    ) -> Batches:
+        """The answer, and behind it what the hub itself has to say."""
+        async with aclosing(stream) as batches:
+            async for batch in batches:
+                yield batch
+        if text := await self._aside.closing(turn, session, thought):
+            thought.pieces.append(text)
+            yield [TextDelta(text)]
 
     async def _tell(self, client_id: str, session: str, ids: list[str]) -> None:
         try:

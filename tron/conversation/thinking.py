@@ -258,10 +258,12 @@ class Thinking:
         *,
         offline: str,
         max_tokens: int | None = None,
+        form: dict[str, Any] | None = None,
     ) -> str:
         """One answer of `persona` to `prompt`, without tools.
 
-        `offline` is what it says if no model can be reached. Raises what the brain raises.
+        `offline` is what it says if no model can be reached, `form` an OpenAI `response_format`.
+        Raises what the brain raises.
         """
         process.check_budget()
         system = system_prompt(
@@ -279,7 +281,11 @@ class Thinking:
                 Message(role="user", content=prompt),
             ],
             model=persona.model,
-            params={} if max_tokens is None else {"max_tokens": max_tokens},
+            params={
+                name: value
+                for name, value in (("max_tokens", max_tokens), ("response_format", form))
+                if value is not None
+            },
             agent=persona.id,
             offline=offline,
         )

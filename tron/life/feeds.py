@@ -11,7 +11,6 @@ import io
 from html.parser import HTMLParser
 from typing import Any, Protocol
 
-import feedparser
 import msgspec
 from sqlalchemy import Connection, select, update
 
@@ -186,6 +185,8 @@ def _json(answer: Answer, kind: Any) -> Any:
 
 def _parse(answer: Answer) -> list[Entry]:
     """Entries of an RSS or Atom document. feedparser takes what it can from a broken one."""
+    import feedparser  # large, and a hub's first feed is read long after its start
+
     # A stream, because feedparser opens files: bytes could be taken for the name of one.
     parsed = feedparser.parse(
         io.BytesIO(answer.body),

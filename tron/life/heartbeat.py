@@ -11,8 +11,8 @@ from tron.storage.rows import insert_new
 from tron.storage.store import Store
 from tron.storage.tables import hubs
 
-BEAT_S = 5.0
-DEAD_AFTER_MS = 20_000
+BEAT_S = 2.0
+DEAD_AFTER_MS = 10_000
 FORGET_MS = 86_400_000
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Float,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -323,6 +324,123 @@ call_events = Table(  # the ledger: append-only, on the call's media clock
     Column("turn", Integer, nullable=False),
     Column("text", Text, nullable=False),
     Column("value", Integer, nullable=False),
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    _client(),
+    Column("session_key", String(256), nullable=False, index=True),  # empty: none
+    Column("owner", String(256), nullable=False),  # who asked for it
+    Column("user_id", String(256), nullable=False),
+    Column("channel", String(32), nullable=False),
+    Column("agent", String(64), nullable=False),
+    Column("intent", Text, nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("mode", String(16), nullable=False),
+    Column("priority", String(8), nullable=False),
+    Column("status", String(24), nullable=False),
+    Column("stretch", Integer, nullable=False),  # names the work in the durable queue
+    Column("fence", String(16), nullable=False),  # of the step under way; empty: none
+    Column("hub", String(32), nullable=False),  # where that step runs
+    Column("place", BigInteger, nullable=False),  # in the queue: created_at, shifted by priority
+    Column("wake_at", BigInteger),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("timeout_ms", BigInteger, nullable=False),
+    Column("client_key", String(200)),
+    Column("digest", String(64), nullable=False),  # of the intent, to notice the same asked twice
+    Column("last_event", Integer, nullable=False),  # its highest `task_events.seq`
+    Column("result", Text),
+    Column("code", String(40)),
+    Column("detail", Text),
+    Column("reported", Boolean, nullable=False, server_default=false()),  # told in the session
+    Column("adopted", String(200), nullable=False, server_default=""),  # left-behind work,
+    Column("adopter", String(32), nullable=False, server_default=""),  # and who took it up
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("started_at", BigInteger),
+    Column("ended_at", BigInteger),
+    UniqueConstraint("client_id", "client_key"),
+    Index(None, "status", "wake_at"),
+    Index(None, "client_id", "created_at"),
+    Index(None, "client_id", "digest"),
+)
+
+task_steps = Table(
+    "task_steps",
+    metadata,
+    Column("task_id", String(32), primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    _client(),
+    Column("node", String(16), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("tool", String(64), nullable=False),
+    Column("arguments", Text, nullable=False),  # JSON
+    Column("needs", Text, nullable=False),  # JSON: nodes
+    Column("effect", String(16), nullable=False),
+    Column("status", String(24), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("result", Text),
+    Column("error", Text),
+    Column("started_at", BigInteger),
+    Column("ended_at", BigInteger),
+)
+
+task_events = Table(  # append-only; its ids order what happened in all tasks
+    "task_events",
+    metadata,
+    _row_id(),
+    _client(),
+    Column("task_id", String(32), nullable=False),
+    Column("session_key", String(256), nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("body", Text, nullable=False),  # JSON
+    UniqueConstraint("task_id", "seq"),
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    _client(),
+    Column("task_id", String(32), nullable=False, index=True),
+    Column("node", String(16), nullable=False),  # of the step
+    Column("attempt", Integer, nullable=False),  # it counts for this one
+    Column("digest", String(64), nullable=False),  # of exactly what would be done
+    Column("tool", String(64), nullable=False),
+    Column("arguments", Text, nullable=False),  # JSON
+    Column("prompt", Text, nullable=False),
+    Column("risk", String(8), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("asked_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("answered_at", BigInteger),
+    Column("answered_by", String(256)),
+    Column("through", String(16)),
+    Column("reported", Boolean, nullable=False, server_default=false()),  # asked in the session
+    Index(None, "status", "expires_at"),
+)
+
+task_policies = Table(  # what a tenant decided; for the rest `tron.tasks.policy` decides
+    "task_policies",
+    metadata,
+    Column("client_id", String(64), primary_key=True),
+    Column("agent", String(64), primary_key=True),  # empty: every agent
+    Column("effect", String(16), primary_key=True),
+    Column("decision", String(8), nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+call_tapes = Table(  # what each call's machine was told, in parts, for running it again
+    "call_tapes",
+    metadata,
+    Column("call_id", String(32), primary_key=True),
+    Column("part", Integer, primary_key=True),
+    _client(),
+    Column("data", LargeBinary, nullable=False),
 )
 
 hubs = Table(  # heartbeats, so that a peer knows which work was left behind

@@ -6,9 +6,12 @@ raises `ToolFailed` to tell the model (and so the caller) plainly why it could n
 """
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
+
+from tron.tasks.contract import Effect
 
 if TYPE_CHECKING:
     from tron.orchestrator.process import Process
@@ -22,6 +25,34 @@ class ToolFailed(Exception):
 
 class ToolRefused(ToolFailed):
     """The tool was not even started: no such tool, or arguments that do not fit."""
+
+
+class TryLater(Exception):
+    """A step of a task has to wait: the tool is called again at `at` (ms since the epoch).
+
+    Only for tools called with a `StepScope`. What it waits for is told by `why`.
+    """
+
+    def __init__(self, at: int, why: str) -> None:
+        super().__init__(why)
+        self.at = at
+        self.why = why
+
+
+class StepScope(msgspec.Struct, frozen=True, kw_only=True):
+    """The step of a task that a tool runs for."""
+
+    task_id: str
+    step_id: str
+    key: str
+    """the same whenever this step is run again: what has an effect outside passes it on, so that
+    it happens once"""
+    begun_at: int
+    """when the step was first begun, ms since the epoch"""
+    workspace: Path
+    """the task's own folder; made when a tool first needs it"""
+    log: Callable[[str], None]
+    """a line for whoever watches the task"""
 
 
 class ToolContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +70,8 @@ class ToolContext(msgspec.Struct, frozen=True, kw_only=True):
 
     wire_tools: tuple["Tool[Any]", ...] = ()
     """tools of the wire that carries this turn; they win over the hub's"""
+    step: StepScope | None = None
+    """None outside a task"""
 
     def may_use(self, name: str) -> bool:
         return self.tools is None or name in self.tools
@@ -54,13 +87,26 @@ class Tool(Generic[Args]):
         args: type[Args],
         run: Callable[[ToolContext, Args], Awaitable[str]],
         *,
+        effect: Effect,
+        repeatable: bool = False,
+        task_only: bool = False,
         timeout_s: float = 20.0,
+        why_not: Callable[[Args], str | None] | None = None,
     ) -> None:
+        """`effect`: what it does to the world; policies go by it. `repeatable`: running it again
+        with the same `StepScope.key` does no more than running it once (`read` always is).
+        `task_only`: needs a `StepScope`, so it is offered to plans and not to conversations.
+        `why_not`: what speaks against these arguments, or against the tool as the hub is set up;
+        it is known before a person is asked for approval. None: nothing."""
         self.name = name
+        self.effect = effect
+        self.repeatable = repeatable or effect == "read"
+        self.task_only = task_only
         self.description = description
         self.args = args
         self.run = run
         self.timeout_s = timeout_s
+        self.why_not = why_not
 
     @property
     def definition(self) -> dict[str, Any]:
@@ -82,13 +128,19 @@ class Tool(Generic[Args]):
         }
 
     async def call(self, context: ToolContext, arguments: str) -> str:
-        """Check `arguments` (JSON text) and run. Raises ToolRefused on arguments that don't fit.
+        """Check `arguments` (JSON text) and run. Raises ToolRefused if they can't be used."""
+        return await self.run(context, self.checked(arguments))
 
-        Checked kindly: small models write numbers as text, and `null` or nothing for no arguments.
+    def checked(self, arguments: str) -> Args:
+        """`arguments` (JSON text) as they are used. Raises ToolRefused if they can't be.
+
+        Read kindly: small models write numbers as text, and `null` or nothing for no arguments.
         """
         given = "{}" if arguments.strip() in ("", "null") else arguments
         try:
             args = msgspec.json.decode(given, type=self.args, strict=False)
         except (msgspec.MsgspecError, UnicodeEncodeError) as error:
             raise ToolRefused(f"Those arguments do not fit {self.name}: {error}") from None
-        return await self.run(context, args)
+        if self.why_not is not None and (reason := self.why_not(args)):
+            raise ToolRefused(reason)
+        return args

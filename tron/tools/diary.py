@@ -50,6 +50,7 @@ def diary(journal: Journal, agents: Registry, clock: Clock) -> list[Tool[Any]]:
             "weekday or the hour; do not guess.",
             CurrentTime,
             partial(_current_time, agents, clock),
+            effect="read",
         ),
         Tool(
             "write_journal",
@@ -57,12 +58,14 @@ def diary(journal: Journal, agents: Registry, clock: Clock) -> list[Tool[Any]]:
             "read it.",
             WriteJournal,
             partial(_write, journal),
+            effect="write",
         ),
         Tool(
             "read_journal",
             "Read your own journal or a colleague's, newest entries first.",
             ReadJournal,
             partial(_read, journal, agents, clock),
+            effect="read",
         ),
     ]
 

@@ -63,18 +63,21 @@ def knowing(knowledge: Knowledge) -> list[Tool[Any]]:
             "for what the company should know; for facts about a caller use remember.",
             ShareKnowledge,
             partial(_share, knowledge),
+            effect="write",
         ),
         Tool(
             "query_knowledge",
             "Search what colleagues have shared in the last 30 days, by words and filters.",
             QueryKnowledge,
             partial(_query, knowledge),
+            effect="read",
         ),
         Tool(
             "knowledge_feed",
             "Read what colleagues shared in the last 24 hours, in short.",
             KnowledgeFeed,
             partial(_feed, knowledge),
+            effect="read",
         ),
     ]
 

@@ -69,12 +69,14 @@ def people(contacts: Contacts, journal: Journal, agents: Registry) -> list[Tool[
             "Look up who you are talking to: their contact card if their number is known.",
             WhoIsCalling,
             partial(_who_is_calling, contacts),
+            effect="read",
         ),
         Tool(
             "find_contact",
             "Search the address book by name, company, role, e-mail or phone number.",
             FindContact,
             partial(_find_contact, contacts),
+            effect="read",
         ),
         Tool(
             "save_contact",
@@ -82,6 +84,8 @@ def people(contacts: Contacts, journal: Journal, agents: Registry) -> list[Tool[
             "Use it when somebody gives their details or asks you to note somebody else's.",
             SaveContact,
             partial(_save_contact, contacts),
+            effect="write",
+            repeatable=True,
         ),
         Tool(
             "take_message",
@@ -89,6 +93,7 @@ def people(contacts: Contacts, journal: Journal, agents: Registry) -> list[Tool[
             "conversations. Use it when the caller wants to leave word; it brings no answer back.",
             TakeMessage,
             partial(_take_message, journal, agents),
+            effect="write",
         ),
     ]
 

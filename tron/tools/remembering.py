@@ -71,6 +71,8 @@ def remembering(memory: Memory) -> list[Tool[Any]]:
             "something or tells you something lasting about themselves or their work.",
             Remember,
             partial(_remember, memory),
+            effect="write",
+            repeatable=True,
         ),
         Tool(
             "recall",
@@ -78,12 +80,15 @@ def remembering(memory: Memory) -> list[Tool[Any]]:
             "saying that you do not know something the caller may have told you.",
             Recall,
             partial(_recall, memory),
+            effect="read",
         ),
         Tool(
             "forget",
             "Delete a remembered fact by its key: this caller's own, or else the shared one.",
             Forget,
             partial(_forget, memory),
+            effect="write",
+            repeatable=True,
         ),
     ]
 

@@ -38,12 +38,14 @@ def watching(orchestrator: Orchestrator) -> list[Tool[Any]]:
             "team is doing or how busy the hub is.",
             ListProcesses,
             partial(_list, orchestrator),
+            effect="read",
         ),
         Tool(
             "inspect_process",
             "Look at one process, running or just ended: status, parent, calls, tokens and cost.",
             InspectProcess,
             partial(_inspect, orchestrator),
+            effect="read",
         ),
     ]
 

@@ -79,6 +79,7 @@ def web_search(url: str, key: str) -> list[Tool[Any]]:
             WebSearch,
             run,
             timeout_s=TIMEOUT_S,
+            effect="read",
         )
     ]
 

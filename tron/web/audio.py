@@ -16,11 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from quart import Blueprint, Response, request
 from quart_schema import DataSource, document_request
 
-from tron.calls.audio import Resampler
 from tron.errors import Invalid
 from tron.speech import files
 from tron.speech.contract import Transcript
 from tron.speech.openai import VOICES
+from tron.speech.streams import at_rate, begun
 from tron.web.contract import promises
 
 if TYPE_CHECKING:
@@ -89,12 +89,12 @@ def routes(hub: "Hub") -> Blueprint:
     async def speech(data: SpeechRequest) -> Response:
         """Say a text: `mp3`, `opus`, `aac`, `flac` (with ffmpeg), `wav` or `pcm`, streamed."""
         files.check_writable(data.response_format)
-        audio = await _begun(await _spoken(hub, data))
+        audio = await begun(await _spoken(hub, data))
         rate = (
             PCM_RATE if data.response_format == "pcm" else hub.speech.synthesiser.facts.sample_rate
         )
         if data.response_format == "pcm":
-            audio = _at(PCM_RATE, audio, hub.speech.synthesiser.facts.sample_rate)
+            audio = at_rate(PCM_RATE, audio, hub.speech.synthesiser.facts.sample_rate)
         body = files.write(audio, data.response_format, rate=rate)
         content_type = files.FORMATS[data.response_format]
         if data.stream_format == "sse":
@@ -127,29 +127,6 @@ async def _spoken(hub: "Hub", asked: SpeechRequest) -> AsyncGenerator[bytes, Non
     else:
         voice = await hub.speech.choose_voice(wanted)
     return hub.speech.synthesiser.speak(asked.input, voice=voice, rate=asked.speed)
-
-
-async def _begun(audio: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    """The same audio once its beginning is there; raises what kept it from beginning."""
-    first = await anext(audio, b"")
-
-    async def rest() -> AsyncGenerator[bytes, None]:
-        async with contextlib.aclosing(audio):
-            yield first
-            async for chunk in audio:
-                yield chunk
-
-    return rest()
-
-
-async def _at(
-    target: int, audio: AsyncGenerator[bytes, None], source: int
-) -> AsyncGenerator[bytes, None]:
-    resampler = Resampler(source, target)
-    async with contextlib.aclosing(audio):
-        async for chunk in audio:
-            yield resampler.feed(chunk)
-    yield resampler.flush()
 
 
 async def _events(body: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

@@ -1,15 +1,17 @@
 """Calls by voice: those that were and those that are, with what happened in each and how fast."""
 
+from base64 import b64encode
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from pydantic import BaseModel, Field
-from quart import Blueprint
+from quart import Blueprint, send_file
 
 from tron.calls import latency
 from tron.calls.ledger import Record
 from tron.clock import iso
-from tron.errors import NotFound
+from tron.errors import Conflict, NotFound
 from tron.web.contract import Ok, promises
 from tron.web.security import principal
 
@@ -66,6 +68,12 @@ class CallDetail(CallSummary):
     timeline: list[TimelineEntry]
 
 
+class CallTape(BaseModel):
+    """What the machine of a call was told: `tron call replay` tells it again."""
+
+    parts: list[str] = Field(description="base64; each deflated by itself, in order")
+
+
 def routes(hub: "Hub") -> Blueprint:
     """The calls of one hub."""
     blueprint = Blueprint("calls", __name__)
@@ -92,6 +100,30 @@ def routes(hub: "Hub") -> Blueprint:
                 for line in lines
             ],
         )
+
+    @blueprint.get("/api/calls/<id>/tape")
+    @promises("read", gives=CallTape, fails=(404, 409))
+    async def tape(id: str) -> Any:
+        """What a call's machine was told, for running it again."""
+        record = await hub.switchboard.ledger.find(principal().client_id, id)
+        if record.cause is None:
+            raise Conflict("The call has not ended.", code="not_ended")
+        parts = await hub.switchboard.ledger.tape(principal().client_id, id)
+        if not parts:
+            raise NotFound("No input of this call was kept.", param="id", code="no_tape")
+        return CallTape(parts=[b64encode(part).decode() for part in parts])
+
+    @blueprint.get("/api/calls/<id>/recording")
+    @promises("read", fails=(404,))
+    async def recording(id: str) -> Any:
+        """A recorded call as a stereo WAV: the caller left, the persona right."""
+        record = await hub.switchboard.ledger.find(principal().client_id, id)
+        try:
+            return await send_file(Path(record.recording or ""), mimetype="audio/wav")
+        except (FileNotFoundError, IsADirectoryError):
+            raise NotFound(
+                "There is no recording of this call.", param="id", code="not_recorded"
+            ) from None
 
     @blueprint.delete("/api/calls/<id>")
     @promises("write", gives=Ok, fails=(404,))

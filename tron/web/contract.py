@@ -40,6 +40,8 @@ GROUPS = {
     "tron.web.page": "pages",
     "tron.web.voice.rest": "voice",
     "tron.web.voice.socket": "voice",
+    "tron.web.tasks": "tasks",
+    "tron.web.policies": "tasks",
 }
 """what the routes of a module are for; those of any other are `integrations`"""
 

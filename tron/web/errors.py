@@ -53,7 +53,14 @@ def body(error: TronError) -> dict[str, Any]:
     }
 
 
-VOICE_PATHS = ("/v1/voice/", "/v1/onboarding/", "/v1/perf/", "/v1/ui/", "/v1/tasks")
+VOICE_PATHS = (
+    "/v1/voice/",
+    "/v1/onboarding/",
+    "/v1/perf/",
+    "/v1/ui/",
+    "/v1/tasks",
+    "/v1/approvals",
+)
 VOICE_CODES = frozenset(("missing_session_id", "unknown_voice"))
 """what a 400 of theirs may say more exactly than `invalid_request`"""
 
@@ -156,4 +163,8 @@ async def _number(response: Response) -> Response:
 
 
 async def _number_refusal(response: Response | None) -> Response | None:
-    return response if response is None else await _number(response)
+    if response is None:
+        return None
+    # The server can't take a further request on it, and a client with a pool would send one.
+    response.headers["Connection"] = "close"
+    return await _number(response)

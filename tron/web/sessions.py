@@ -135,7 +135,7 @@ def routes(hub: "Hub") -> Blueprint:
         await hub.sessions.detail(principal().client_id, key)
         # A caller who gives up waiting must not leave it half deleted.
         await asyncio.shield(
-            hub.tasks.start(hub.door.end(principal().client_id, key), "delete session")
+            hub.background.start(hub.door.end(principal().client_id, key), "delete session")
         )
         return Ok()
 

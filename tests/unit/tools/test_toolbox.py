@@ -28,7 +28,7 @@ Run = Callable[[ToolContext, Numbers], Awaitable[str]]
 
 
 def tool(run: Run, timeout_s: float = 20) -> Tool[Any]:
-    return Tool("probe", "Tries something out.", Numbers, run, timeout_s=timeout_s)
+    return Tool("probe", "Tries something out.", Numbers, run, effect="read", timeout_s=timeout_s)
 
 
 async def counting(_: ToolContext, args: Numbers) -> str:

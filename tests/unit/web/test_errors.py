@@ -5,13 +5,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 from quart import Response
+from quart.testing.connections import WebsocketResponseError
 from structlog.testing import capture_logs
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import BadGateway
 
 from tests.unit.web.conftest import Web
 from tron.errors import NotFound, Overloaded, RateLimited, Unauthenticated
 from tron.web import errors
 from tron.web.contract import promises
+
+LOCAL = Headers({"Host": "127.0.0.1:3000"})
 
 
 class Thing(BaseModel):
@@ -150,3 +154,17 @@ def test_render_never_fails(kind: type[NotFound], message: str) -> None:
     except UnicodeEncodeError:
         return
     assert errors.render(kind(message)).status_code == kind.status
+
+
+async def test_a_refused_socket_is_not_used_again(web: Web) -> None:
+    """The server can't serve a second request on it, and clients keep connections for later."""
+
+    @web.app.websocket("/socket")
+    async def refused() -> None:
+        raise AssertionError("a stranger was let in")
+
+    with pytest.raises(WebsocketResponseError) as answer:
+        async with web.app.test_client().websocket("/socket", headers=LOCAL) as socket:
+            await socket.receive()
+    assert answer.value.response.status_code == 401
+    assert answer.value.response.headers["Connection"] == "close"

@@ -14,6 +14,7 @@ from quart import Quart, request
 from yarl import URL
 
 from tests.harness.hub import free_port
+from tests.harness.waiting import PATIENCE_S
 from tron.clock import ManualClock
 from tron.errors import Conflict, Invalid, NotConfigured
 from tron.settings import Settings
@@ -225,7 +226,7 @@ async def test_other_names_are_the_hubs(project: Project) -> None:
 
 async def test_events_are_not_held_back(project: Project) -> None:
     async with project.http.get("/events", headers=SHOP) as answer:
-        first = await asyncio.wait_for(answer.content.readany(), 5)
+        first = await asyncio.wait_for(answer.content.readany(), PATIENCE_S)
         assert first == b"data: first\n\n"
         project.may_go_on.set()
         assert await answer.content.read() == b"data: last\n\n"
@@ -235,7 +236,7 @@ async def test_a_visitor_who_leaves_is_told_to_the_project(project: Project) -> 
     async with project.http.get("/events", headers=SHOP) as answer:
         await answer.content.readany()
         answer.close()
-    await asyncio.wait_for(project.cancelled.wait(), 5)
+    await asyncio.wait_for(project.cancelled.wait(), PATIENCE_S)
 
 
 async def test_half_an_answer_does_not_look_whole(project: Project) -> None:

@@ -173,6 +173,11 @@ def _journal(turn: Turn, slots: dict[str, str]) -> Action:
     return Action("read_journal", {"days": days, "persona": persona})
 
 
+def _start_task(turn: Turn, slots: dict[str, str]) -> Action:
+    manner: Arguments = {name: slots[name] for name in ("mode", "priority") if name in slots}
+    return Action("start_task", {"intent": slots["text"], **manner})
+
+
 def _save_contact(turn: Turn, slots: dict[str, str]) -> Action | None:
     phone = _PHONE.search(slots["text"][:200])
     if phone is None:
@@ -209,6 +214,10 @@ _BUILDERS: dict[str, Callable[[Turn, dict[str, str]], Action | None]] = {
     "journal_read": _journal,
     "journal_write": lambda turn, s: Action("write_journal", {"text": sentence(s["text"])}),
     "status": lambda turn, s: Action("list_processes", {}),
+    "task": _start_task,
+    "tasks": lambda turn, s: Action("list_tasks", {}),
+    "task_status": lambda turn, s: Action("task_status", {"task": s.get("query", "")}),
+    "task_cancel": lambda turn, s: Action("cancel_task", {"task": s.get("query", "")}),
     "inspect": lambda turn, s: Action("inspect_process", {"id": s["id"]}),
     "web": lambda turn, s: Action("web_search", {"query": s["query"][:400]}),
     "transfer": lambda turn, s: Action("transfer_call", {"to": s["who"]}),

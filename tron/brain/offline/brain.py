@@ -64,7 +64,8 @@ class OfflineBrain:
         if fragments:
             yield fragments
         limit = limit_of(ask.params)
-        for piece in pieces("" if actions else _worded(turn, text)):
+        given = turn.ask.offline is not None and not turn.results  # said as it is
+        for piece in pieces("" if actions else text if given else _worded(turn, text)):
             if spoken == limit:
                 reason = "length"
                 break

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from tron.brain.contract import Ask
+from tron.brain.offline.chores import task_in
 from tron.brain.offline.clauses import requests
 from tron.brain.offline.followups import followed
 from tron.brain.offline.intents import Intent, Known
@@ -89,6 +90,8 @@ class Turn:
     @cached_property
     def intents(self) -> list[Intent]:
         """What the person asks for now, in order; what goes on from before is filled in."""
+        if self.has("start_task") and (wish := task_in(self.said, self.known)):
+            return [wish]
         found = requests(self.said, self.known)
         if len(found) > 1 or found[0].name not in CAN_FOLLOW:
             return found

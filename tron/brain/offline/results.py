@@ -36,7 +36,7 @@ _REFUSED = re.compile(
     re.IGNORECASE,
 )
 _EMPTY = re.compile(
-    r"(?:nothing|nobody|none|the web search found nothing|"
+    r"(?:there are no tasks|nothing|nobody|none|the web search found nothing|"
     r"no (?:entr|result|match|memor)|null$|\[\]$|\{\}$|$)",
     re.IGNORECASE,
 )
@@ -245,6 +245,10 @@ _PHRASERS: dict[str, Phraser] = {
     "write_journal": _confirmed("It's in my journal."),
     "read_journal": _with("From the journal", "The journal has nothing for that time yet."),
     "list_processes": _with("Right now", "Nothing is running that I can see."),
+    "start_task": lambda found: sentence(found.text),
+    "list_tasks": _with("Your tasks", "There are no tasks."),
+    "task_status": lambda found: sentence(found.text),
+    "cancel_task": lambda found: sentence(found.text),
     "inspect_process": _with("Here's what I see", "I see no such process."),
     "web_search": _with("From the web", "The search found nothing."),
     "transfer_call": _transferred,

@@ -149,6 +149,28 @@ what should i (?:ask|say|do)\b.{0,30}|
         """,
     ),
     rule(
+        "tasks",
+        r"""
+        (?:(?:(?:list|show)(?: me)?|what are|check) )?(?:all )?(?:of )?(?:my|the|your|our) tasks|
+        (?:what|which) tasks (?:are there|are running|do (?:i|you|we) have){aside}$
+        """,
+    ),
+    rule(
+        "task_status",
+        r"""
+        (?:how(?:'?s| is| far is| did)|what(?:'?s| is| happened to| became of)|check(?: on)?)
+        (?: the (?:status|result|state) of)? (?:my|the|that|this)(?: last| latest)? task
+        (?: (?:number|about|to|with) (?P<query>.{1,80}?))?(?: going| doing| go| done)?{aside}$
+        """,
+    ),
+    rule(
+        "task_cancel",
+        r"""
+        (?:cancel|stop|abort|end|drop) (?:(?:my|the|that|this)(?: last| latest)? )?task
+        (?: (?:number |about |to |with )?(?P<query>.{1,80}))?$
+        """,
+    ),
+    rule(
         "status",
         r"""
         (?:how(?:'?s| is| are) (?:the )?(?:hub|system|server|everything|things)

@@ -1,9 +1,11 @@
 """Brings a database to today's schema, once, whoever starts first.
 
 `HEAD` is the newest revision in `versions/` (a test holds the two together): comparing it with the
-database's own mark needs no Alembic, whose import would be a quarter of the hub's start. The
-whole upgrade is one transaction on both databases, so a hub that is killed in the middle leaves
-the old schema, and two hubs starting together wait for each other.
+database's own mark needs no Alembic, whose import would be a tenth of the hub's start. An empty
+database gets the tables of today as they are; Alembic is for those that have older ones, and a
+test compares what the two make. The whole of it is one transaction on both databases, so a hub
+that is killed in the middle leaves the old schema, and two hubs starting together wait for each
+other.
 """
 
 from pathlib import Path
@@ -11,8 +13,10 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, inspect, text
 
 from tron.errors import StorageUnavailable
+from tron.storage import word_index
+from tron.storage.tables import metadata
 
-HEAD = "0001"
+HEAD = "0002"
 _LOCK = 7_472_111  # any number, the same for every hub on a PostgreSQL server
 _VERSIONS = Path(__file__).parent / "versions"
 
@@ -34,7 +38,9 @@ def upgrade(engine: Engine) -> None:
                 f"The database is at revision {at}, made by a newer version of Tron; "
                 f"this one knows {HEAD} and leaves it alone."
             )
-        if at != HEAD:
+        if at is None:
+            _create(connection)
+        elif at != HEAD:
             _run(connection)
 
 
@@ -45,7 +51,20 @@ def current(connection: Connection) -> str | None:
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
+def _create(connection: Connection) -> None:
+    """Make today's schema in an empty database, and mark it as Alembic would."""
+    metadata.create_all(connection, checkfirst=False)
+    for statement in word_index.statements(connection.dialect.name):
+        connection.exec_driver_sql(statement)
+    connection.exec_driver_sql(
+        "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
+        "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+    )
+    connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
+
+
 def _run(connection: Connection) -> None:
+    """Apply the migrations from where the database is to today's."""
     from alembic import command
     from alembic.config import Config
 

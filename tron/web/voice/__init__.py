@@ -1,9 +1,11 @@
-"""The hub's voice for browsers: sessions, their socket, voices, latency and what is set up."""
+"""The hub's voice for browsers: sessions, their socket and tasks, voices, latency and what is set
+up."""
 
 from typing import TYPE_CHECKING
 
 from quart import Blueprint
 
+from tron.web import policies, tasks
 from tron.web.voice import rest, socket
 from tron.web.voice.latency import Latency
 from tron.web.voice.sessions import VoiceSessions
@@ -20,4 +22,6 @@ def routes(hub: "Hub") -> Blueprint:
     voice = Blueprint("voice", __name__)
     voice.register_blueprint(rest.routes(hub, sessions, latency))
     voice.register_blueprint(socket.routes(hub, sessions, latency))
+    voice.register_blueprint(tasks.routes(hub, sessions))
+    voice.register_blueprint(policies.routes(hub))
     return voice

@@ -3,10 +3,12 @@
 Every message has `type` and `session_id`; those of the hub also have `event_seq`, counted from 1
 within the session, by which a client that comes back says what it has seen. Messages the client
 must not miss are `CONTROL`; the others may be lost when it reads too slowly, and it is told so.
+Those about tasks are lines of their logs: `of_event` makes one of a line, for REST as well.
 """
 
 import base64
 import binascii
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
@@ -14,6 +16,7 @@ from msgspec import UNSET, UnsetType
 
 from tron.calls.audio import Resampler
 from tron.errors import Invalid
+from tron.tasks.contract import Risk, Status, Task, TaskEvent
 
 MAX_MESSAGE_BYTES = 2 * 1024 * 1024
 RATE = 16_000
@@ -156,7 +159,156 @@ class ErrorEvent(Outgoing, tag="error_event"):
     detail: str
 
 
-CONTROL = (SttCommitted, TurnEnd, SystemEvent, ErrorEvent)
+# From the hub, about tasks
+
+
+class TaskItem(msgspec.Struct, kw_only=True):
+    """A task in the snapshot."""
+
+    task_id: str
+    summary: str
+    status: Status
+    risk_level: Risk
+    requires_approval: bool
+
+
+class TaskSnapshot(Outgoing, tag="task_status_snapshot"):
+    """What has not ended; paused tasks are among `planned`."""
+
+    active: list[TaskItem]
+    awaiting_approval: list[TaskItem]
+    planned: list[TaskItem]
+
+
+class TaskMessage(Outgoing):
+    """A line of a task's log."""
+
+    task_id: str
+
+
+class TaskCreated(TaskMessage, tag="task_created"):
+    summary: str
+    status: Status
+    risk_level: Risk | UnsetType = UNSET
+    requires_approval: bool | UnsetType = UNSET
+
+
+class TaskPlanGraph(TaskMessage, tag="task_plan_graph"):
+    """The plan as it now stands: what is done by which tool, and what needs what."""
+
+    status: Status
+    detail: str
+    nodes: list[dict[str, Any]]
+    edges: list[dict[str, Any]]
+
+
+class TaskPlanDelta(TaskMessage, tag="task_plan_delta"):
+    status: Status
+    text_delta: str | UnsetType = UNSET
+    queued_position: int | UnsetType = UNSET
+
+
+class TaskStepStarted(TaskMessage, tag="task_step_started"):
+    step_id: str
+    step_seq: int
+    title: str
+    risk_level: Risk
+
+
+class TaskStepLog(TaskMessage, tag="task_step_log"):
+    step_id: str
+    text_delta: str
+
+
+class TaskStepCompleted(TaskMessage, tag="task_step_completed"):
+    """`status` is the task's."""
+
+    step_id: str
+    status: Status
+
+
+class TaskWaitingApproval(TaskMessage, tag="task_waiting_approval"):
+    step_id: str
+    risk_level: Risk
+    prompt: str
+    requires_approval: bool
+    approval_id: str
+    expires_at: str
+
+
+class TaskCompleted(TaskMessage, tag="task_completed"):
+    status: Status
+    result: str
+
+
+class TaskFailed(TaskMessage, kw_only=True, tag="task_failed"):
+    """`step_id` is empty where no step was under way."""
+
+    step_id: str = ""
+    status: Status
+    code: str
+    detail: str
+
+
+_OF_TASKS: dict[str, type[TaskMessage]] = {
+    str(kind.__struct_config__.tag): kind
+    for kind in (
+        TaskCreated,
+        TaskPlanGraph,
+        TaskPlanDelta,
+        TaskStepStarted,
+        TaskStepLog,
+        TaskStepCompleted,
+        TaskWaitingApproval,
+        TaskCompleted,
+        TaskFailed,
+    )
+}
+CONTROL = (
+    SttCommitted,
+    TurnEnd,
+    SystemEvent,
+    ErrorEvent,
+    TaskSnapshot,
+    TaskCreated,
+    TaskStepStarted,
+    TaskStepCompleted,
+    TaskWaitingApproval,
+    TaskCompleted,
+    TaskFailed,
+)
+
+
+def of_event(event: TaskEvent) -> TaskMessage | None:
+    """A line of a task's log as a message; None if it is of a kind that isn't told."""
+    kind = _OF_TASKS.get(event.kind)
+    if kind is None:
+        return None
+    body = {name: value for name, value in event.body.items() if value is not None}
+    if "expires_at" in body:
+        body["expires_at"] = moment(body["expires_at"])
+    return msgspec.convert(body | {"type": event.kind, "task_id": event.task_id}, kind)
+
+
+def snapshot(tasks: list[Task]) -> TaskSnapshot:
+    """`tasks`: those of the session that have not ended."""
+    found = TaskSnapshot(active=[], awaiting_approval=[], planned=[])
+    places = {"running": found.active, "awaiting_approval": found.awaiting_approval}
+    for task in tasks:
+        item = TaskItem(
+            task_id=task.id,
+            summary=task.summary,
+            status=task.status,
+            risk_level=task.risk,
+            requires_approval=task.requires_approval,
+        )
+        places.get(task.status, found.planned).append(item)
+    return found
+
+
+def moment(ms: int) -> str:
+    """Milliseconds since the epoch as ISO 8601, none of them lost: steps are quick."""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
 def encode(message: Outgoing) -> str:
@@ -170,10 +322,11 @@ def refusal(error: Invalid) -> ErrorEvent:
     )
 
 
-TASK_ACTIONS: dict[str, Any] = {
+TASK_ACTIONS = {
     "approve_task_step": "task_approval_failed",
     "deny_task_step": "task_deny_failed",
     "cancel_task": "task_cancel_failed",
     "pause_task": "task_pause_failed",
     "resume_task": "task_resume_failed",
 }
+"""by action: the code of the error event that answers it where it can't be done"""

@@ -46,7 +46,7 @@ class Onboarding(BaseModel):
     voice_provider: str
     brain_provider: str
     task_runtime_enabled: bool
-    task_store_mode: Literal["disabled", "in-memory", "postgres"]
+    task_store_mode: Literal["sqlite", "postgres"]
     ui_audio_worklet: bool
     checks: list[Check]
 
@@ -66,30 +66,27 @@ class Trials:
         if self._known is not None and fresh:
             return self._known
         if self._running is None or self._running.done():
-            self._running = self._hub.tasks.start(self._run(), "onboarding")
+            self._running = self._hub.background.start(self._run(), "onboarding")
         return await asyncio.shield(self._running)
 
     async def _run(self) -> Onboarding:
         settings = self._hub.settings
-        heard, brain, store = await asyncio.gather(self._speech(), self._brain(), self._store())
+        heard, brain, store, tasks = await asyncio.gather(
+            self._speech(), self._brain(), self._store(), self._tasks()
+        )
         providers = (settings.stt, settings.tts)
         self._known = Onboarding(
             voice_provider=settings.stt if settings.stt == settings.tts else "+".join(providers),
             brain_provider=self._hub.brain.providers[0].provider.name,
-            task_runtime_enabled=False,
-            task_store_mode="disabled",
+            task_runtime_enabled=True,
+            task_store_mode="sqlite" if self._hub.store.sqlite else "postgres",
             ui_audio_worklet=True,
             checks=[
                 *heard,
                 *self._fakes(),
                 brain,
                 store,
-                Check(
-                    id="task_runtime",
-                    status="warn",
-                    label="Tasks",
-                    detail="off: this hub runs no tasks",
-                ),
+                *tasks,
             ],
         )
         self._known_at = self._hub.clock.monotonic()
@@ -176,10 +173,30 @@ class Trials:
                 await connection.execute(
                     select(calls.c.id).where(calls.c.client_id == HOUSE).limit(1)
                 )
-            kind = self._hub.settings.storage_url.partition(":")[0]
-            return "SQLite" if kind == "sqlite" else "PostgreSQL"
+            return self._kind()
 
         return await self._tried("store", "Store", read, "Check TRON_DATABASE_URL")
+
+    async def _tasks(self) -> list[Check]:
+        """Whether tasks are read from the store, and followed as the socket follows them."""
+        desk = self._hub.desk
+
+        async def read() -> str:
+            waiting = len(await desk.waiting(HOUSE))
+            return f"{self._kind()}: {waiting} of the tasks wait for approval"
+
+        async def follow() -> str:
+            async with desk.follow(HOUSE):
+                live = len(await desk.listing(HOUSE, live=True, limit=100))
+            return f"on: {live if live < 100 else '100 or more'} tasks have not ended"
+
+        return [
+            await self._tried("task_runtime", "Tasks", follow, "see the hub's log"),
+            await self._tried("task_store", "Task store", read, "Check TRON_DATABASE_URL"),
+        ]
+
+    def _kind(self) -> str:
+        return "SQLite" if self._hub.store.sqlite else "PostgreSQL"
 
     async def _tried(
         self, id: str, label: str, trial: Callable[[], Awaitable[str]], fix: str

@@ -59,6 +59,10 @@ class VoiceSession:
         self.active_turn_id: str | None = None
         self.interruption_count = 0
         self.turns = 0
+        self.task_event: int | None = None
+        """the latest line of its tasks' logs that is in the outbox; None: never connected"""
+        self.task_lines: dict[str, int] = {}
+        """by task: `seq` of the last one of these"""
         self.outbox = Outbox(self.id)
         self.connection: Live | None = None
 

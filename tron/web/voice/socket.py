@@ -18,7 +18,7 @@ from quart.wrappers import Websocket
 
 from tron.calls.call import Call
 from tron.calls.machine import Manner
-from tron.calls.signals import Interrupt, StartTalking, StopTalking
+from tron.calls.signals import Arm, Interrupt, StartTalking, StopTalking, WakeWord
 from tron.conversation.turns import Caller
 from tron.errors import Conflict, Invalid
 from tron.supervise import Tasks
@@ -37,6 +37,7 @@ from tron.web.voice.messages import (
     refusal,
 )
 from tron.web.voice.outbox import Stalled
+from tron.web.voice.session_tasks import SessionTasks
 from tron.web.voice.sessions import VoiceSession, VoiceSessions
 from tron.web.voice.wire import VoiceWire
 
@@ -103,6 +104,7 @@ class Connection:
         self._latency = latency
         self._socket = socket
         self._tasks = Tasks("voice socket")
+        self._durable = SessionTasks(hub.desk, session)
         self._left: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
         self._gone = asyncio.Event()
         self._call: Call | None = None
@@ -177,6 +179,8 @@ class Connection:
         try:
             await self._socket.accept()
             self._outbox.attach(seen)
+            self._tasks.start(self._durable.follow(), "durable tasks")
+            await self._durable.shown()
             self._outbox.put(SystemEvent(code="session_ready", detail=call.record.id))
             code, reason, cause = await self._carry(call)
             call.ended(cause)  # its last messages are still sent
@@ -264,9 +268,9 @@ class Connection:
                     self._session.interruption_count += 1
                 call.signal(Interrupt())
             case "wakeword_on" | "wakeword_off":
-                call.gate.on = message.action == "wakeword_on"
+                call.signal(WakeWord(on=message.action == "wakeword_on"))
             case "manual_arm":
-                call.gate.arm(call.now)
+                call.signal(Arm())
             case "start":
                 # A button that is held: pauses don't end the utterance, `stop` does. Any other
                 # start changes nothing, for sound is heard whenever it comes.
@@ -275,8 +279,7 @@ class Connection:
             case "mute" | "unmute":
                 self._muted = message.action == "mute"
             case action if action in TASK_ACTIONS:
-                detail = "Tasks are not available on this hub."
-                self._error(TASK_ACTIONS[action], "task_runtime", detail)
+                self._tasks.start(self._durable.act(message), action)
             case action:
                 raise Invalid(f"There is no action {action[:40]!r}.")
 

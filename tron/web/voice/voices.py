@@ -56,6 +56,7 @@ async def listing(speech: Speech, liked: list[str]) -> dict[str, Any]:
                 "labels": {"stands_for": meant if meant in known else own[0].id},
             }
             for id, (name, meant) in STAND_INS.items()
+            if id not in known
         ]
     return {
         "default_voice_id": own[0].id if own else "",

@@ -39,6 +39,15 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_call_events_client_id"), "call_events", ["client_id"], unique=False)
     op.create_table(
+        "call_tapes",
+        sa.Column("call_id", sa.String(length=32), nullable=False),
+        sa.Column("part", sa.Integer(), nullable=False),
+        sa.Column("client_id", sa.String(length=64), nullable=False),
+        sa.Column("data", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("call_id", "part", name=op.f("pk_call_tapes")),
+    )
+    op.create_index(op.f("ix_call_tapes_client_id"), "call_tapes", ["client_id"], unique=False)
+    op.create_table(
         "calls",
         sa.Column("id", sa.String(length=32), nullable=False),
         sa.Column("client_id", sa.String(length=64), nullable=False),

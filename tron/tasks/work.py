@@ -1,0 +1,209 @@
+"""What a hub does for tasks by itself, once a second.
+
+Queues what is ready, wakes what waited for its time, ends what took too long or was never
+answered, stops steps whose task is over, plans what a hub that died had not planned, and takes up
+the work of hubs that died. Every move is one transaction on a locked row, so hubs that share a
+database do each of them once.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import structlog
+from sqlalchemy import ColumnElement, Connection, or_, select, update
+
+from tron.clock import Clock
+from tron.errors import NotFound, TronError
+from tron.life.heartbeat import DEAD_AFTER_MS
+from tron.storage.store import Store
+from tron.storage.tables import approvals, hubs, tasks
+from tron.supervise import Tasks
+from tron.tasks import records
+from tron.tasks.contract import Task
+from tron.tasks.engine import Engine
+from tron.tasks.feed import Feed
+from tron.tasks.records import Change
+from tron.tasks.running import Runner
+
+log = structlog.get_logger(__name__)
+
+ROUND_S = 1.0
+UNPLANNED_MS = 60_000
+"""a task that has no plan by then was left by a hub that died"""
+AT_ONCE = 200
+"""tasks seen to in one round, of each kind"""
+
+Plan = Callable[[Task], Awaitable[None]]
+
+
+class Work:
+    """See the module."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        runner: Runner,
+        engine: Engine,
+        feed: Feed,
+        hub_id: str,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._runner = runner
+        self._engine = engine
+        self._feed = feed
+        self._hub_id = hub_id
+        self._tasks = Tasks("task work")
+        self._unqueued: dict[str, Task] = {}
+        self._wake_up = asyncio.Event()
+
+    def start(self, plan: Plan) -> None:
+        """Begin the rounds. `plan` plans a task and queues it."""
+        self._tasks.start(self._rounds(plan), "rounds")
+
+    async def queue(self, task: Task) -> None:
+        """Have a task worked on, if it is ready for that. Saying it twice changes nothing."""
+        if task.status != "planned" or task.stretch == 0 or task.wake_at is not None:
+            return
+        if not self._engine.running:  # nobody waits for that: the next round queues it
+            self._unqueued[task.id] = task
+            self._wake_up.set()
+            return
+        try:
+            place = records.place(task.created_at, task.priority)
+            await self._engine.enqueue(task.client_id, task.id, task.stretch, place)
+        except TronError as error:  # it is stored: the next round tries again
+            log.warning("task.not_queued_yet", task_id=task.id, error=error.type)
+            self._unqueued[task.id] = task
+
+    async def _advance(self, client_id: str, task_id: str, stretch: int) -> bool:
+        try:
+            return await self._runner.advance(client_id, task_id, stretch)
+        except NotFound:
+            return False
+        finally:
+            self._feed.written()
+
+    async def _rounds(self, plan: Plan) -> None:
+        first = True
+        while True:
+            try:
+                await self._round(plan, everything=first)
+                first = False
+            except TronError as error:  # the store is away; there will be another round
+                log.warning("tasks.round_failed", error=error.type)
+            except Exception:  # border: one bad round must not end the others
+                log.exception("tasks.round_failed")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ROUND_S):
+                    await self._wake_up.wait()
+            self._wake_up.clear()
+
+    async def _round(self, plan: Plan, *, everything: bool) -> None:
+        now = self._clock.now_ms()
+        live = await self._find(tasks.c.status.in_(("planned", "running")), limit=1)
+        if live:
+            await self._engine.start(self._advance)
+        unqueued, self._unqueued = self._unqueued, {}
+        for task in unqueued.values():
+            await self.queue(task)
+        if everything and live:  # what was stored and not queued when a hub died
+            ready = tasks.c.wake_at.is_(None) & (tasks.c.stretch > 0)
+            for task in await self._find(tasks.c.status == "planned", ready, limit=None):
+                await self.queue(task)
+        if live:
+            await self._wake(now)
+            await self._end_late(now)
+            await self._plan(plan, now)
+            await self._stop_ended()
+        await self._expire(now)
+        if self._engine.running:
+            await self._adopt(now)
+
+    async def _wake(self, now: int) -> None:
+        def wake(change: Change) -> None:
+            due = change.task.wake_at
+            if change.task.status == "planned" and due is not None and due <= now:
+                change.queue()
+
+        for task in await self._find(tasks.c.status == "planned", tasks.c.wake_at <= now):
+            await self.queue(await self._change(task, wake))
+
+    async def _end_late(self, now: int) -> None:
+        def end(change: Change) -> None:
+            if change.task.status == "running" and change.task.expires_at <= now:
+                change.fail("task_timeout", "It took longer than it may.", change.running)
+
+        for task in await self._find(tasks.c.status == "running", tasks.c.expires_at <= now):
+            await self._change(task, end)
+
+    async def _expire(self, now: int) -> None:
+        late = (approvals.c.status == "waiting", approvals.c.expires_at <= now)
+        ids = select(approvals.c.task_id).where(*late)
+        for task in await self._find(tasks.c.id.in_(ids)):
+            await self._change(task, lambda change: change.expire())
+
+    async def _plan(self, plan: Plan, now: int) -> None:
+        old = (tasks.c.status == "planned", tasks.c.stretch == 0)
+        for task in await self._find(*old, tasks.c.updated_at <= now - UNPLANNED_MS):
+            if not task.steps:
+                await plan(task)
+
+    async def _stop_ended(self) -> None:
+        """Steps that run here although their task was ended elsewhere."""
+        here = self._runner.working_on
+        if here:
+            on = tasks.c.status.in_(("running", "paused"))
+            wanted = {task.id for task in await self._find(tasks.c.id.in_(here), on, limit=None)}
+            for task_id in set(here) - wanted:
+                await self._runner.stop(task_id)
+
+    async def _adopt(self, now: int) -> None:
+        """Take up what hubs had begun that are dead now."""
+        fresh = select(hubs.c.id).where(hubs.c.seen_at > now - DEAD_AFTER_MS)
+        async with self._store.read() as connection:
+            alive = {self._hub_id, *(await connection.scalars(fresh))}
+        for workflow_id, executor in await self._engine.left_behind(alive):
+            claim = self._claim(workflow_id, executor, alive)
+            if await self._store.write(claim):
+                log.info("task.taken_up", workflow=workflow_id, left_by=executor)
+                await self._engine.resume(workflow_id)
+
+    def _claim(
+        self, workflow_id: str, executor: str, alive: set[str]
+    ) -> Callable[[Connection], bool]:
+        """Whether this hub is the one to take it up."""
+        mark = f"{workflow_id}@{executor}"
+        free = or_(tasks.c.adopted != mark, tasks.c.adopter.not_in(alive))
+        this = tasks.c.id == workflow_id.rpartition(".")[0]
+        claim = update(tasks).where(this, free).values(adopted=mark, adopter=self._hub_id)
+        return lambda conn: conn.execute(claim).rowcount == 1
+
+    async def _find(self, *where: ColumnElement[bool], limit: int | None = AT_ONCE) -> list[Task]:
+        async with self._store.read() as connection:
+            return await connection.run_sync(
+                lambda c: records.fetch(c, *where, limit=limit, newest_first=False)
+            )
+
+    async def _change(self, task: Task, do: Callable[[Change], None]) -> Task:
+        def unit(conn: Connection) -> Task:
+            with records.opened(conn, task.client_id, task.id, self._clock.now_ms()) as change:
+                do(change)
+            return change.task
+
+        changed = await self._store.write(unit)
+        self._feed.written()
+        return changed
+
+    def shut(self) -> None:
+        """Begin nothing any more; steps under way may end."""
+        self._runner.shut()
+
+    async def close(self) -> None:
+        """Leave what is still under way to whoever comes next."""
+        self.shut()
+        await self._tasks.close()
+        await self._engine.close()
