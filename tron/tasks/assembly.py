@@ -86,7 +86,15 @@ def task_parts(
         at_once=settings.tasks_at_once,
         per_client=settings.tasks_per_client,
     )
-    work = Work(store=store, clock=clock, runner=runner, engine=engine, feed=feed, hub_id=hub_id)
+    work = Work(
+        store=store,
+        clock=clock,
+        runner=runner,
+        engine=engine,
+        feed=feed,
+        hub_id=hub_id,
+        keep_days=settings.history_days,
+    )
     desk = Desk(
         store=store,
         clock=clock,

@@ -29,7 +29,7 @@ VERSION = "1"
 POLL_S = 0.1
 EPOCH_MS = 1_767_225_600_000
 """2026-01-01: places are seconds since then, as DBOS takes priorities up to 2^31"""
-CLOSE_S = 5
+FORGET_AT_ONCE = 1_000
 
 
 class Engine:
@@ -146,6 +146,21 @@ class Engine:
     async def resume(self, workflow_id: str) -> None:
         """Have it done here or by another hub, from the step that was not finished."""
         await asyncio.to_thread(lambda: self._dbos.resume_workflow(workflow_id, queue_name=QUEUE))
+
+    async def forget(self, before: str) -> None:
+        """Drop what it kept of stretches that ended before `before` (ISO 8601)."""
+
+        def drop() -> None:
+            ended = self._dbos.list_workflows(
+                status=["SUCCESS", "ERROR", "CANCELLED"],
+                completed_before=before,
+                limit=FORGET_AT_ONCE,
+                load_input=False,
+                load_output=False,
+            )
+            self._dbos.delete_workflows([one.workflow_id for one in ended])
+
+        await asyncio.to_thread(drop)
 
     async def close(self) -> None:
         """No more work; what is under way is left for whoever comes next."""

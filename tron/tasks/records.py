@@ -124,6 +124,13 @@ def create(conn: Connection, new: NewTask, *, digest: str, timeout_ms: int, now:
     return task_id
 
 
+def remove(conn: Connection, ids: list[str]) -> None:
+    """Everything about these tasks."""
+    for table in (task_events, task_steps, approvals):
+        conn.execute(delete(table).where(table.c.task_id.in_(ids)))
+    conn.execute(delete(tasks).where(tasks.c.id.in_(ids)))
+
+
 @contextmanager
 def opened(conn: Connection, client_id: str, task_id: str, now: int) -> Iterator["Change"]:
     """The task, locked until the transaction ends; what is changed is written on leaving.

@@ -105,6 +105,11 @@ class Runner:
         """Ids of the tasks a step of which runs here."""
         return list(self._processes)
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the hub is about to end."""
+        return self._stopping
+
     def workspace(self, task_id: str) -> Path:
         return self._workspaces / task_id
 

@@ -1,26 +1,28 @@
 """What a hub does for tasks by itself, once a second.
 
 Queues what is ready, wakes what waited for its time, ends what took too long or was never
-answered, stops steps whose task is over, plans what a hub that died had not planned, and takes up
-the work of hubs that died. Every move is one transaction on a locked row, so hubs that share a
-database do each of them once.
+answered, stops steps whose task is over, plans what a hub that died had not planned, takes up the
+work of hubs that died, and lets go of what ended long ago. Every move is one transaction on a
+locked row, so hubs that share a database do each of them once.
 """
 
 import asyncio
+import secrets
+import shutil
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import structlog
 from sqlalchemy import ColumnElement, Connection, or_, select, update
 
-from tron.clock import Clock
+from tron.clock import Clock, iso
 from tron.errors import NotFound, TronError
 from tron.life.heartbeat import DEAD_AFTER_MS
 from tron.storage.store import Store
 from tron.storage.tables import approvals, hubs, tasks
 from tron.supervise import Tasks
 from tron.tasks import records
-from tron.tasks.contract import Task
+from tron.tasks.contract import ENDED, Task
 from tron.tasks.engine import Engine
 from tron.tasks.feed import Feed
 from tron.tasks.records import Change
@@ -31,6 +33,8 @@ log = structlog.get_logger(__name__)
 ROUND_S = 1.0
 UNPLANNED_MS = 60_000
 """a task that has no plan by then was left by a hub that died"""
+PRUNE_MS = 3_600_000
+DAY_MS = 86_400_000
 AT_ONCE = 200
 """tasks seen to in one round, of each kind"""
 
@@ -49,13 +53,17 @@ class Work:
         engine: Engine,
         feed: Feed,
         hub_id: str,
+        keep_days: int,
     ) -> None:
+        """`keep_days`: how long tasks that have ended are kept, with their files."""
         self._store = store
         self._clock = clock
         self._runner = runner
         self._engine = engine
         self._feed = feed
         self._hub_id = hub_id
+        self._keep_ms = keep_days * DAY_MS
+        self._pruned_at = 0
         self._tasks = Tasks("task work")
         self._unqueued: dict[str, Task] = {}
         self._wake_up = asyncio.Event()
@@ -84,8 +92,23 @@ class Work:
             return await self._runner.advance(client_id, task_id, stretch)
         except NotFound:
             return False
+        except Exception:  # border: one task's fault is its own
+            id = secrets.token_hex(4)
+            log.exception("task.broke", task_id=task_id, id=id)
+            await self._broke(
+                client_id, task_id, f"It failed unexpectedly. The log has it as {id}."
+            )
+            return False
         finally:
             self._feed.written()
+
+    async def _broke(self, client_id: str, task_id: str, detail: str) -> None:
+        def unit(conn: Connection) -> None:
+            with records.opened(conn, client_id, task_id, self._clock.now_ms()) as change:
+                if change.task.status not in ENDED:
+                    change.fail("step_failed", detail, change.running)
+
+        await self._store.write(unit)
 
     async def _rounds(self, plan: Plan) -> None:
         first = True
@@ -122,6 +145,9 @@ class Work:
         await self._expire(now)
         if self._engine.running:
             await self._adopt(now)
+        if now - self._pruned_at >= PRUNE_MS:
+            self._pruned_at = now
+            await self._prune(now)
 
     async def _wake(self, now: int) -> None:
         def wake(change: Change) -> None:
@@ -182,6 +208,17 @@ class Work:
         claim = update(tasks).where(this, free).values(adopted=mark, adopter=self._hub_id)
         return lambda conn: conn.execute(claim).rowcount == 1
 
+    async def _prune(self, now: int) -> None:
+        """Let go of what ended long ago, the files it made included."""
+        old = await self._find(tasks.c.ended_at <= now - self._keep_ms)
+        for task in old:
+            workspace = self._runner.workspace(task.id)
+            await asyncio.to_thread(shutil.rmtree, workspace, ignore_errors=True)
+        ids = [task.id for task in old]
+        await self._store.write(lambda conn: records.remove(conn, ids))
+        if self._engine.running:
+            await self._engine.forget(iso(now - DAY_MS))
+
     async def _find(self, *where: ColumnElement[bool], limit: int | None = AT_ONCE) -> list[Task]:
         async with self._store.read() as connection:
             return await connection.run_sync(
@@ -201,6 +238,11 @@ class Work:
     def shut(self) -> None:
         """Begin nothing any more; steps under way may end."""
         self._runner.shut()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the hub is about to end: whoever follows a task should come back to the next."""
+        return self._runner.stopping
 
     async def close(self) -> None:
         """Leave what is still under way to whoever comes next."""

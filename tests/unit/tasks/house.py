@@ -49,6 +49,7 @@ class Engine:
         self.running = False
         self.left: list[tuple[str, str]] = []
         self.resumed: list[str] = []
+        self.forgotten = ""
         self._advance: Any = None
 
     async def start(self, advance: Any) -> None:
@@ -71,6 +72,9 @@ class Engine:
 
     async def resume(self, workflow_id: str) -> None:
         self.resumed.append(workflow_id)
+
+    async def forget(self, before: str) -> None:
+        self.forgotten = before
 
     async def close(self) -> None:
         self.running = False
@@ -152,6 +156,7 @@ class House:
             engine=self.engine,  # type: ignore[arg-type]
             feed=self.feed,
             hub_id=hub_id,
+            keep_days=30,
         )
         self.desk = Desk(
             store=store,

@@ -1,9 +1,11 @@
 """A task from being asked for to its end, as those see it who ask."""
 
 import asyncio
+from pathlib import Path
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from tests.harness.waiting import eventually
 from tests.unit.tasks.house import House, steps
@@ -464,6 +466,43 @@ async def test_a_long_story_is_cut_and_its_end_is_not(house: House) -> None:
     said = "".join(e.body["text_delta"] for e in log if e.kind == "task_step_log")
     assert len(said) < 10_000
     assert said.endswith("left out)")
+
+
+async def test_what_ended_long_ago_is_let_go_with_its_files(house: House, tmp_path: Path) -> None:
+    async def write(context: ToolContext, text: str) -> str:
+        assert context.step is not None
+        context.step.workspace.mkdir(parents=True)
+        (context.step.workspace / "made.txt").write_text("made")
+        return "done"
+
+    house.doing["note"] = write
+    old = await house.new("note")
+    await house.settle()
+    waiting = await house.new("tell")
+    house.clock.advance(3000)
+    assert len(await house.desk.artifacts(HOUSE, old.id)) == 1
+    house.clock.advance(31 * 86_400 - 3000)
+    recent = await house.new("look")
+    await house.settle()
+    await house.round()
+    with pytest.raises(NotFound):
+        await house.see(old)
+    assert not house.runner.workspace(old.id).exists()
+    assert (await house.see(recent)).status == "completed"
+    assert (await house.see(waiting)).code == "approval_expired"
+
+
+async def test_a_fault_of_ours_ends_the_task_and_is_found_in_the_log(house: House) -> None:
+    async def vanish(context: ToolContext, text: str) -> str:
+        raise SystemError("no such thing")
+
+    house.doing["look"] = vanish
+    task = await house.new("look")
+    with capture_logs() as logs:
+        await house.settle()
+    task = await house.see(task)
+    assert task.status == "failed"
+    assert any(str(line.get("call_id", "-")) in str(task.detail) for line in logs)
 
 
 def test_steps_name_the_one_before() -> None:

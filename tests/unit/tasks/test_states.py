@@ -39,7 +39,7 @@ def test_what_has_ended_only_comes_back_by_trying_again(status: Status) -> None:
 
 
 def test_every_status_can_be_reached_and_left() -> None:
-    reached = {"planned"}
+    reached: set[Status] = {"planned"}
     for _ in range(10):
         reached |= {
             after(status, happening)
