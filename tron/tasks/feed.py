@@ -1,7 +1,7 @@
 """The log of all tasks as it grows, for whoever follows it.
 
 What is written on this hub wakes the followers at once; what other hubs of the database write is
-looked for twice a second, while somebody follows. A follower is only told that there is something
+looked for once a second, while somebody follows. A follower is only told that there is something
 new and reads it from the rows, so a slow one loses nothing and holds nothing up.
 """
 
@@ -21,7 +21,7 @@ from tron.tasks.contract import TaskEvent
 
 log = structlog.get_logger(__name__)
 
-LOOK_S = 0.5
+LOOK_S = 1.0
 READ_AT_ONCE = 200
 OVERLAP = 200
 """ids read again, because of two hubs' lines the one with the lower id may be seen later"""

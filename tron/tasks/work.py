@@ -33,10 +33,13 @@ log = structlog.get_logger(__name__)
 ROUND_S = 1.0
 UNPLANNED_MS = 60_000
 """a task that has no plan by then was left by a hub that died"""
+QUEUE_AGAIN_MS = 60_000
 PRUNE_MS = 3_600_000
 DAY_MS = 86_400_000
 AT_ONCE = 200
 """tasks seen to in one round, of each kind"""
+
+_LIVE = select(tasks.c.status).where(tasks.c.status.not_in(ENDED)).distinct()
 
 Plan = Callable[[Task], Awaitable[None]]
 
@@ -63,7 +66,7 @@ class Work:
         self._feed = feed
         self._hub_id = hub_id
         self._keep_ms = keep_days * DAY_MS
-        self._pruned_at = 0
+        self._pruned_at = self._queued_at = 0
         self._tasks = Tasks("task work")
         self._unqueued: dict[str, Task] = {}
         self._wake_up = asyncio.Event()
@@ -111,11 +114,9 @@ class Work:
         await self._store.write(unit)
 
     async def _rounds(self, plan: Plan) -> None:
-        first = True
         while True:
             try:
-                await self._round(plan, everything=first)
-                first = False
+                await self._round(plan)
             except TronError as error:  # the store is away; there will be another round
                 log.warning("tasks.round_failed", error=error.type)
             except Exception:  # border: one bad round must not end the others
@@ -125,29 +126,37 @@ class Work:
                     await self._wake_up.wait()
             self._wake_up.clear()
 
-    async def _round(self, plan: Plan, *, everything: bool) -> None:
+    async def _round(self, plan: Plan) -> None:
         now = self._clock.now_ms()
-        live = await self._find(tasks.c.status.in_(("planned", "running")), limit=1)
-        if live:
+        async with self._store.read() as connection:
+            live = {row.status for row in await connection.execute(_LIVE)}
+        if live & {"planned", "running"}:
             await self._engine.start(self._advance)
-        unqueued, self._unqueued = self._unqueued, {}
-        for task in unqueued.values():
-            await self.queue(task)
-        if everything and live:  # what was stored and not queued when a hub died
-            ready = tasks.c.wake_at.is_(None) & (tasks.c.stretch > 0)
-            for task in await self._find(tasks.c.status == "planned", ready, limit=None):
+            unqueued, self._unqueued = self._unqueued, {}
+            for task in unqueued.values():
                 await self.queue(task)
-        if live:
+            await self._queue_again(now)
             await self._wake(now)
             await self._end_late(now)
             await self._plan(plan, now)
-            await self._stop_ended()
-        await self._expire(now)
+        if "awaiting_approval" in live:
+            await self._expire(now)
+        await self._stop_ended()
         if self._engine.running:
             await self._adopt(now)
         if now - self._pruned_at >= PRUNE_MS:
             self._pruned_at = now
             await self._prune(now)
+
+    async def _queue_again(self, now: int) -> None:
+        """What was stored, and not queued because its hub died; all of it when this hub begins."""
+        if now - self._queued_at < QUEUE_AGAIN_MS:
+            return
+        limit = AT_ONCE if self._queued_at else None
+        ready = tasks.c.wake_at.is_(None) & (tasks.c.stretch > 0)
+        for task in await self._find(tasks.c.status == "planned", ready, limit=limit):
+            await self.queue(task)
+        self._queued_at = now
 
     async def _wake(self, now: int) -> None:
         def wake(change: Change) -> None:

@@ -203,7 +203,7 @@ class House:
 
     async def round(self) -> None:
         """One round of what the hub does by itself."""
-        await self.work._round(self.desk.plan, everything=False)
+        await self.work._round(self.desk.plan)
 
     async def see(self, task: Task) -> Task:
         return await self.desk.get(HOUSE, task.id)

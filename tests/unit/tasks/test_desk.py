@@ -418,6 +418,15 @@ async def test_work_of_a_dead_hub_is_taken_up_once(house: House) -> None:
     assert house.engine.resumed == [f"{task.id}.1"]
 
 
+async def test_what_was_stored_and_not_queued_is_queued_later(house: House) -> None:
+    task = await house.new("look")
+    house.engine.queued.clear()  # the hub died before the queue had it
+    house.clock.advance(61)
+    await house.round()
+    await house.settle()
+    assert (await house.see(task)).status == "completed"
+
+
 async def test_a_follower_misses_nothing_and_hears_nothing_of_others(house: House) -> None:
     heard: list[tuple[str, int]] = []
 
