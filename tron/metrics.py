@@ -5,6 +5,7 @@ Who measures calls the methods here; `/metrics` prints them. Label values are fe
 once and kept, so a count on the way of a token costs a dictionary lookup and an addition.
 """
 
+import asyncio
 from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -59,6 +60,7 @@ class Metrics:
         )
         self._processes = Gauge("tron_processes_live", "Processes running", registry=registry)
         self._sessions = Gauge("tron_sessions_live", "Callers' sessions open", registry=registry)
+        self._tasks = Gauge("tron_tasks", "asyncio tasks", registry=registry)
         self.streams_open = Gauge(
             "tron_sse_streams_open", "Streamed answers under way", registry=registry
         )
@@ -102,4 +104,5 @@ class Metrics:
         """Everything in Prometheus' text format."""
         self._processes.set(processes)
         self._sessions.set(sessions)
+        self._tasks.set(len(asyncio.all_tasks()))
         return generate_latest(self._registry)

@@ -7,7 +7,7 @@ at once or handed to a task the call owns. Whatever ends the call, it ends once,
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from typing import Annotated, Any
 
@@ -16,16 +16,19 @@ import structlog
 
 from tron.calls import signals as s
 from tron.calls.audio import Resampler, alaw_decode, alaw_encode, mulaw_decode, mulaw_encode
-from tron.calls.gate import Gate
 from tron.calls.ledger import Ledger, Record
-from tron.calls.machine import CallMachine, Manner
+from tron.calls.machine import NOT_TRANSFERRED, CallMachine, Manner
+from tron.calls.news import News
 from tron.calls.recording import Recording
 from tron.calls.signals import FRAME_MS, Action, Signal
+from tron.calls.tape import Head, Step, Tape
+from tron.calls.transfer import TRANSFERRED, Destination, transfer_tool, when_spoken
 from tron.calls.wire import CallWire
 from tron.clock import Clock
 from tron.conversation.door import Door
 from tron.conversation.turns import Caller, Message, Opened, TextDelta, ToolStarted, TurnInput
 from tron.errors import TronError
+from tron.memory.contacts import Contacts
 from tron.speech.contract import Hearing, Recogniser, SpeechFailed, Synthesiser, VoiceActivity
 from tron.supervise import Tasks
 from tron.tools.contract import Tool, ToolContext
@@ -42,6 +45,7 @@ _ENCODE: dict[str, Callable[[bytes], bytes]] = {
     "alaw": alaw_encode,
     "pcm16": bytes,
 }
+QUIET_MS = 2 * FRAME_MS  # a call that got no frame for this long gets a tick
 _SILENCE = {"mulaw": b"\xff", "alaw": b"\xd5", "pcm16": b"\0"}
 
 
@@ -54,8 +58,20 @@ class Voices(msgspec.Struct, frozen=True, kw_only=True):
     voice: str
 
 
+Transfer = Callable[[str], Awaitable[None]]
+"""Have the carrier put a call through to a number, upon which it closes the call's wire. Raises
+TronError if it does not."""
+
+
 class EndCall(msgspec.Struct):
     reason: Annotated[str, msgspec.Meta(description="why, in a few words")] = ""
+
+
+def end_tool(end: Callable[[ToolContext, EndCall], Awaitable[str]]) -> Tool[EndCall]:
+    """`end_call` of one call."""
+    return Tool(
+        "end_call", "End this phone call, after saying goodbye.", EndCall, end, effect="write"
+    )
 
 
 class Call:
@@ -72,8 +88,11 @@ class Call:
         door: Door,
         ledger: Ledger,
         clock: Clock,
+        contacts: Contacts,
+        transfer: Transfer | None = None,
         recording: Recording | None = None,
     ) -> None:
+        """`transfer`: how the wire's carrier does it, if it can."""
         self.record = record
         self.session_key = ""
         self.cause: str | None = None
@@ -89,9 +108,16 @@ class Call:
         self._door = door
         self._ledger = ledger
         self._clock = clock
+        self._contacts = contacts
+        self._transfer = transfer
+        self._transferring = False
         self._recording = recording
-        self._greeting = manner.greeting
-        self._machine = CallMachine(msgspec.structs.replace(manner, marks=wire.facts.marks))
+        self._unasked = manner.greeting
+        """what was said without being asked since the latest turn; the persona is to know it"""
+        manner = msgspec.structs.replace(manner, marks=wire.facts.marks)
+        self._machine = CallMachine(manner)
+        self._tape = Tape(Head(heard_rate=wire.facts.heard_rate, manner=manner))
+        self._parts = 0  # of the tape, that the ledger has
         self._tasks = Tasks(f"call {record.id}")
         self._began = clock.monotonic()
         self._seq = 0
@@ -103,6 +129,7 @@ class Call:
         self._speaker: asyncio.Task[None] | None = None
         self._to_say: asyncio.Queue[s.Say] = asyncio.Queue()  # bounded by the answer's length
         self._opened = 0  # the latest turn that is in the transcript
+        self._news = News()
         self._over = asyncio.Event()
         self.heard_at = 0
         """media clock of the last signal"""
@@ -123,16 +150,13 @@ class Call:
         """The media clock: ms since the call began."""
         return round((self._clock.monotonic() - self._began) * 1000)
 
-    @property
-    def gate(self) -> Gate:
-        """The wake word gate, for a wire whose client switches it."""
-        return self._machine.gate
-
     async def start(self) -> None:
         """Begin to listen, and greet. Raises SpeechFailed if nothing can hear."""
         self._hearing = await self._voices.recogniser.listen()
         self._tasks.start(self._listen(self._hearing), "hearing")
-        self._carry_out(self._machine.start(self.now))
+        at = self.now
+        self._keep(self._tape.add(Step("start"), at))
+        self._carry_out(self._machine.start(at), at)
 
     # What the wire brings
 
@@ -143,8 +167,6 @@ class Call:
         self._partial_chunk = data[end:]
         for start in range(0, end, self._chunk):
             pcm = self._decode(data[start : start + self._chunk])
-            if self._recording is not None:
-                self._recording.heard(pcm, self.now)
             frame = pcm if self._to_activity is None else self._to_activity.feed(pcm)
             self.signal(s.Heard(pcm, self._voices.activity.speech(frame)))
 
@@ -156,32 +178,41 @@ class Call:
         self._busy = True
         try:
             while self._inbox:
-                self.heard_at = self.now
-                self._carry_out(self._machine.handle(self._inbox.popleft(), self.heard_at))
+                signal, at = self._inbox.popleft(), self.now
+                self.heard_at = at
+                if self._machine.ended is None:
+                    self._keep(self._tape.add(signal, at))
+                if self._recording is not None and isinstance(signal, s.Heard):
+                    self._recording.heard(signal.pcm, at)
+                self._carry_out(self._machine.handle(signal, at), at)
         finally:
             self._busy = False
 
     def ended(self, cause: str) -> None:
         """The wire is gone, or somebody ends the call; the first cause stands."""
         if self.cause is None:
-            self.cause = cause
-            self.signal(s.Ended(cause))
+            # The carrier takes the call away before it answers that it will.
+            self.cause = TRANSFERRED if self._transferring else cause
+            self.signal(s.Ended(self.cause))
             self._over.set()
 
     def hang_up(self, cause: str) -> None:
         """End the call from this side."""
         if self.cause is None:
+            self._transferring = False
             self._wire.hang_up(cause)
             self.ended(cause)
 
-    def note(self, kind: str, *, turn: int = 0, text: str = "") -> None:
-        """Add a line of the wire's own to the ledger."""
-        self._carry_out([s.Note(kind, turn, text)])
+    def tick(self) -> None:
+        """A frame's time has passed. A call whose wire is silent is told so."""
+        if self.cause is None and self.now - self.heard_at >= QUIET_MS:
+            self.signal(s.Tick())
 
     # What the machine wants
 
-    def _carry_out(self, actions: list[Action]) -> None:
+    def _carry_out(self, actions: list[Action], at: int) -> None:
         for action in actions:
+            self._keep(self._tape.asked(action, at))
             match action:
                 case s.Feed():
                     if self._hearing is not None:
@@ -210,8 +241,12 @@ class Call:
                         self._speaker = None
                     self._to_say = asyncio.Queue()
                 case s.BeginTurn():
+                    brought = self._converse
+                    if action.news:
+                        self._news.begin(action.turn)
+                        brought = self._tell_news
                     self._turn_task = self._tasks.start(
-                        self._converse(action.turn, action.text), f"turn {action.turn}"
+                        brought(action.turn, action.text), f"turn {action.turn}"
                     )
                 case s.DropTurn():
                     self._settling = self._tasks.start(
@@ -220,11 +255,23 @@ class Call:
                     self._turn_task = None
                 case s.Tell():
                     self._wire.tell(action)
+                    if action.what == "heard":
+                        self._news.over(action.turn, action.text)
+                    elif action.what == "turn_end":
+                        self._news.over(action.turn)
                 case s.Note():
                     self._seq += 1
-                    self._ledger.note(self.record, self._seq, self.now, action)
+                    self._ledger.note(self.record, self._seq, at, action)
                 case s.HangUp():
                     self.hang_up(action.cause)
+                case s.Transfer():
+                    self._tasks.start(self._put_through(action.number), "transfer")
+
+    def _keep(self, part: bytes | None) -> None:
+        """A part of the tape is complete."""
+        if part is not None:
+            self._ledger.keep(self.record, self._parts, part)
+            self._parts += 1
 
     async def _listen(self, hearing: Hearing) -> None:
         try:
@@ -239,9 +286,9 @@ class Call:
         if self._settling is not None:  # what was heard of the last answer is stored first
             await asyncio.shield(self._settling)
         messages = [Message(role="user", content=text)]
-        if self._greeting:  # part of what was said, so part of what the persona remembers
-            messages.insert(0, Message(role="assistant", content=self._greeting))
-            self._greeting = ""
+        if self._unasked:  # part of what was said, so part of what the persona remembers
+            messages.insert(0, Message(role="assistant", content=self._unasked))
+            self._unasked = ""
         asked = TurnInput(
             caller=self._caller,
             channel=self._wire.facts.name,
@@ -251,7 +298,7 @@ class Call:
             in_call=True,
             client_id=self.record.client_id,
             instructions=self.instructions,
-            wire_tools=(self._end_tool(), *self.tools),
+            wire_tools=(*self.tools, *self._own_tools()),
         )
         try:
             async with aclosing(self._door.converse(asked)) as batches:
@@ -267,6 +314,41 @@ class Call:
             self.signal(s.AnswerOver(turn, error=error.type))
         else:
             self.signal(s.AnswerOver(turn))
+
+    def announce(self, text: str) -> "asyncio.Future[str]":
+        """Have `text` said once neither side is talking, and kept in the transcript.
+
+        Gives what the caller heard of it: all, the part before they spoke into it, or "" if the
+        call ended first.
+        """
+        told = None if self.cause else self._news.add(text)
+        if told is None:
+            told = asyncio.get_running_loop().create_future()
+            told.set_result("")
+        else:
+            self.signal(s.Announce(text))
+        return told
+
+    async def _tell_news(self, turn: int, text: str) -> None:
+        """A turn that nobody asked for: first in the transcript, then said."""
+        if self._settling is not None:
+            await asyncio.shield(self._settling)
+        key, client_id = self.session_key, self.record.client_id
+        stored = self._tasks.start(self._door.remark(client_id, key, text), "keeping news")
+        try:
+            await asyncio.shield(stored)
+        except asyncio.CancelledError:
+            await asyncio.wait([stored])  # so that what was not heard is taken out again
+            if not stored.cancelled() and stored.exception() is None:
+                self._opened = turn
+            raise
+        except TronError as error:
+            log.warning("call.news_unsaid", call=self.record.id, error=error.type)
+            self._news.over(turn, "")
+        else:
+            self._opened = turn
+            self.signal(s.AnswerText(turn, text))
+        self.signal(s.AnswerOver(turn))
 
     async def _settle(
         self,
@@ -317,12 +399,38 @@ class Call:
                 self.signal(s.SpeechFrames(say.segment, frames))
             self.signal(s.SpeechOver(say.segment, failed=failed))
 
-    def _end_tool(self) -> Tool[EndCall]:
+    async def _put_through(self, number: str) -> None:
+        """Have the carrier do it. If it does not the call goes on, and the caller is told."""
+        assert self._transfer is not None  # else the tool refused
+        self._transferring = True
+        try:
+            await self._transfer(number)
+        except TronError as error:
+            self._transferring = False
+            log.warning("call.not_transferred", call=self.record.id, error=error.type)
+            self._unasked = NOT_TRANSFERRED
+            self.signal(s.NotTransferred())
+        else:
+            self.hang_up(TRANSFERRED)
+
+    def _own_tools(self) -> list[Tool[Any]]:
+        """Those of every call; what a client has under the same name takes their place."""
+
         async def end(_: ToolContext, args: EndCall) -> str:
             self.signal(s.HangUpAfter("persona-ended-call"))
             return "The call ends when you have finished speaking. Say goodbye."
 
-        return Tool("end_call", "End this phone call, after saying goodbye.", EndCall, end)
+        async def transfer(to: Destination) -> str:
+            self.signal(s.TransferAfter(to.number))
+            return when_spoken(to)
+
+        taken = {tool.name for tool in self.tools}
+        put_through = transfer if self._transfer else None
+        tools = (
+            end_tool(end),
+            transfer_tool(self._contacts, put_through, line=self.record.called),
+        )
+        return [tool for tool in tools if tool.name not in taken]
 
     # The end
 
@@ -336,10 +444,12 @@ class Call:
         if self._settling is not None:
             await asyncio.wait([self._settling], timeout=5)
         await self._tasks.close()
+        self._news.close()
         if self._hearing is not None:
             await self._hearing.close()
         if self._recording is not None:
             await self._recording.close()
+        self._keep(self._tape.rest())
         try:
             await self._ledger.end(self.record, self.cause or "unknown", self.session_key)
         except TronError as error:

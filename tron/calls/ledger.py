@@ -2,6 +2,7 @@
 
 Transcript, latency and the cause of the ending are views of it. Lines are collected in memory and
 written together a few times a second; a call's row is written when it begins and when it ends.
+Beside the lines lies the call's tape (`tape.py`), from which it can be run again.
 """
 
 from collections.abc import Callable
@@ -9,20 +10,22 @@ from typing import Any
 
 import msgspec
 import structlog
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
 from tron.calls.signals import Note
 from tron.clock import Clock
 from tron.errors import NotFound, TronError
 from tron.life.heartbeat import DEAD_AFTER_MS
 from tron.storage.store import Store
-from tron.storage.tables import call_events, calls, hubs
+from tron.storage.tables import call_events, call_tapes, calls, hubs
 from tron.storage.text import storable
 
 log = structlog.get_logger(__name__)
 
 UNWRITTEN_LIMIT = 20_000
 """lines kept while the store is away, for all calls together; then the oldest go"""
+TAPES_UNWRITTEN_LIMIT = 2_000
+"""parts of tapes, likewise; a few hundred bytes each"""
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +65,7 @@ class Ledger:
         self._hub_id = hub_id
         self._clock = clock
         self._unwritten: list[dict[str, Any]] = []
+        self._unwritten_tapes: list[dict[str, Any]] = []
         self._watchers: list[Callable[[Record, int, Note], None]] = []
 
     def watch(self, watcher: Callable[[Record, int, Note], None]) -> None:
@@ -93,16 +97,34 @@ class Ledger:
             log.error("ledger.lines_lost", lines=UNWRITTEN_LIMIT // 10)
             del self._unwritten[: UNWRITTEN_LIMIT // 10]
 
+    def keep(self, record: Record, part: int, data: bytes) -> None:
+        """Add part `part` of a call's tape. Never fails; `flush` writes it."""
+        self._unwritten_tapes.append(
+            {"call_id": record.id, "part": part, "client_id": record.client_id, "data": data}
+        )
+        if len(self._unwritten_tapes) > TAPES_UNWRITTEN_LIMIT:
+            log.error("ledger.tapes_lost", parts=TAPES_UNWRITTEN_LIMIT // 10)
+            del self._unwritten_tapes[: TAPES_UNWRITTEN_LIMIT // 10]
+
     async def flush(self) -> None:
         """Write what was noted. What the store can't take now is kept for the next time."""
         lines, self._unwritten = self._unwritten, []
-        if not lines:
+        tapes, self._unwritten_tapes = self._unwritten_tapes, []
+        if not lines and not tapes:
             return
+
+        def write(connection: Connection) -> None:
+            if lines:
+                connection.execute(insert(call_events), lines)
+            if tapes:
+                connection.execute(insert(call_tapes), tapes)
+
         try:
-            await self._store.write(lambda c: c.execute(insert(call_events), lines))
+            await self._store.write(write)
         except TronError as error:
             log.warning("ledger.unwritten", lines=len(lines), error=error.type)
             self._unwritten = lines + self._unwritten
+            self._unwritten_tapes = tapes + self._unwritten_tapes
 
     async def end(self, record: Record, cause: str, session_key: str) -> None:
         """Close a call's row; exactly one cause, the first. Raises StorageUnavailable."""
@@ -142,17 +164,21 @@ class Ledger:
             )
             return [_record(row) for row in rows]
 
+    async def find(self, client_id: str, id: str) -> Record:
+        """One call. Raises NotFound."""
+        async with self._store.read() as connection:
+            rows = await connection.execute(
+                select(calls).where(calls.c.id == id, calls.c.client_id == client_id)
+            )
+            if (row := rows.first()) is None:
+                raise NotFound(f"There is no call {id!r}.", param="id")
+            return _record(row)
+
     async def read(self, client_id: str, id: str) -> tuple[Record, list[Line]]:
         """One call with its lines in order. Raises NotFound."""
         await self.flush()
+        record = await self.find(client_id, id)
         async with self._store.read() as connection:
-            row = (
-                await connection.execute(
-                    select(calls).where(calls.c.id == id, calls.c.client_id == client_id)
-                )
-            ).first()
-            if row is None:
-                raise NotFound(f"There is no call {id!r}.", param="id")
             lines = await connection.execute(
                 select(
                     call_events.c.seq,
@@ -165,7 +191,18 @@ class Ledger:
                 .where(call_events.c.call_id == id, call_events.c.client_id == client_id)
                 .order_by(call_events.c.seq)
             )
-            return _record(row), [Line(**line._mapping) for line in lines]
+            return record, [Line(**line._mapping) for line in lines]
+
+    async def tape(self, client_id: str, id: str) -> list[bytes]:
+        """The parts of a call's tape in order, up to the first that was lost."""
+        await self.flush()
+        async with self._store.read() as connection:
+            rows = await connection.execute(
+                select(call_tapes.c.part, call_tapes.c.data)
+                .where(call_tapes.c.call_id == id, call_tapes.c.client_id == client_id)
+                .order_by(call_tapes.c.part)
+            )
+            return [row.data for place, row in enumerate(rows) if row.part == place]
 
 
 def _record(row: Row[Any]) -> Record:

@@ -7,7 +7,8 @@ recorded one can be run again, and the order of things is decided in one place.
 Barge-in. When the caller starts to speak while the persona does, the same step stops the
 synthesiser, clears what the wire holds, and works out which words were heard. If it turns out to
 be a cough or "mm-hm", the persona takes up again where it was; else the turn is dropped with what
-was heard of it, and the caller's words begin the next one.
+was heard of it, and the caller's words begin the next one. Who speaks into the goodbye is not hung
+up on, and who speaks into "I am putting you through" is not put through.
 
 What clients may show is told by `Tell`: `listening`, `speech_began`, `partial`, `committed`,
 `asleep`, `wake_word`, `turn`, `working`, `text`, `first_audio`, `answer_over` (no more text comes),
@@ -16,6 +17,7 @@ What clients may show is told by `Tell`: `listening`, `speech_began`, `partial`,
 """
 
 import re
+from collections import deque
 
 import msgspec
 
@@ -34,6 +36,8 @@ BACKCHANNEL = frozenset(
 )
 _WORDS = re.compile(r"[a-z'-]+")
 LONG_SPEECH_MS = 900  # longer than any "mm-hm": the persona has lost the floor for good
+NOT_TRANSFERRED = "I'm sorry, I could not put you through. What else can I do for you?"
+NEWS_AFTER_MS = 700  # of quiet, before something is said that nobody asked for
 RESULT_WAIT_MS = 4_000  # a recogniser that says nothing for this long has heard nothing
 
 
@@ -86,7 +90,7 @@ class CallMachine:
         self._listening = Listening(manner.waits)
         self._listening.held = manner.push_to_talk
         self._playback = Playback()
-        self.gate = Gate(manner.wake_words)
+        self._gate = Gate(manner.wake_words)
         self._turn: _Turn | None = None
         self._turns = 0
         self._segments = 0
@@ -98,7 +102,10 @@ class CallMachine:
         self._awaiting_final: int | None = None
         self._paused: str | None = None
         """text not heard of an answer the caller spoke into; None while nothing is paused"""
-        self._hang_up: str | None = None
+        self._parting: s.HangUp | s.Transfer | None = None
+        """what comes when the persona has finished speaking"""
+        self._news: deque[str] = deque()
+        """what is to be said when neither side talks"""
         self.ended: str | None = None
 
     @property
@@ -149,8 +156,21 @@ class CallMachine:
                     out += [s.Note("not_spoken"), s.Tell("not_spoken")]
             case s.Played():
                 self._playback.played(signal.mark)
+            case s.WakeWord():
+                self._gate.on = signal.on
+            case s.Arm():
+                self._gate.arm(at)
+            case s.Remark():
+                out.append(s.Note(signal.kind, signal.turn, signal.text))
+            case s.Announce():
+                self._news.append(signal.text)
             case s.HangUpAfter():
-                self._hang_up = signal.cause
+                self._parting = s.HangUp(signal.cause)
+            case s.TransferAfter():
+                self._parting = s.Transfer(signal.number)
+            case s.NotTransferred():
+                out.append(s.Note("not_transferred"))
+                self._say(NOT_TRANSFERRED, turn=0, text="", out=out)
             case s.Ended():
                 self._end(signal.cause, at, out)
                 return out
@@ -208,7 +228,7 @@ class CallMachine:
             self._resume(at, out)
             return
         out += [s.Note("committed", text=text), s.Tell("committed", text=text)]
-        query, woken = self.gate.admit(text, at)
+        query, woken = self._gate.admit(text, at)
         if woken:
             out.append(s.Tell("wake_word"))
         if not query:
@@ -311,13 +331,12 @@ class CallMachine:
     def _drop(self, at: int, out: list[Action], reason: str) -> None:
         """End the persona's turn here; the transcript keeps what was heard."""
         turn, self._turn = self._turn, None
-        was_paused, self._paused = self._paused is not None, None
-        if self._playback.active or was_paused:
+        self._paused = self._parting = None
+        if self._playback.active:  # also if the turn is paused: something else may be said then
             heard, _ = self._playback.cut(at)
             if turn is not None:
                 turn.heard += heard
-            if not was_paused:
-                out += [s.Hush(), s.Clear()]
+            out += [s.Hush(), s.Clear()]
         if turn is not None:
             out += [
                 s.DropTurn(turn.id, turn.heard),
@@ -343,6 +362,7 @@ class CallMachine:
         if self._playback.active:
             self._quiet_since = at
         self._end_turn_if_over(out)
+        self._tell_news(at, out)
         self._fill(at, out)
         self._collect_digits(at, out)
         self._give_up_waiting(at, out)
@@ -357,9 +377,26 @@ class CallMachine:
                 s.Note("turn_over", turn.id, reason, turn.made_at),
                 s.Tell("turn_end", turn.id, reason),
             ]
-        if self._turn is None and not self._playback.active and self._hang_up is not None:
-            out.append(s.HangUp(self._hang_up))
-            self._hang_up = None
+        if self._turn is None and not self._playback.active and self._parting is not None:
+            if isinstance(self._parting, s.Transfer):
+                out.append(s.Note("transferring", text=self._parting.number))
+            out.append(self._parting)
+            self._parting = None
+
+    def _tell_news(self, at: int, out: list[Action]) -> None:
+        """What was announced becomes a turn of its own, once nobody would be spoken over."""
+        talking = self._turn or self._playback.active or self._listening.speaking
+        waiting = self._awaiting_final is not None or self._digits or self._parting
+        if not self._news or talking or waiting or at - self._quiet_since < NEWS_AFTER_MS:
+            return
+        text = self._news.popleft()
+        self._turns += 1
+        self._turn = _Turn(id=self._turns, began_at=at)
+        out += [
+            s.Note("news_began", self._turns, text),
+            s.BeginTurn(self._turns, text, news=True),
+            s.Tell("turn", self._turns),
+        ]
 
     def _fill(self, at: int, out: list[Action]) -> None:
         """A tool takes its time: say something, once, so that nobody thinks the line is dead."""

@@ -99,10 +99,44 @@ class Tick(msgspec.Struct, frozen=True):
     """Time passes without anything else happening."""
 
 
+class WakeWord(msgspec.Struct, frozen=True):
+    """From now on only what begins with the wake word is meant (`on`), or everything is."""
+
+    on: bool
+
+
+class Arm(msgspec.Struct, frozen=True):
+    """The next utterance is meant although it has no wake word."""
+
+
+class Remark(msgspec.Struct, frozen=True):
+    """The wire has a line of its own for the ledger."""
+
+    kind: str
+    turn: int = 0
+    text: str = ""
+
+
+class Announce(msgspec.Struct, frozen=True):
+    """There is something to say that nobody asked for, when neither side is talking."""
+
+    text: str
+
+
 class HangUpAfter(msgspec.Struct, frozen=True):
     """The persona wants to end the call once it has finished speaking."""
 
     cause: str
+
+
+class TransferAfter(msgspec.Struct, frozen=True):
+    """The persona wants to put the caller through once it has finished speaking."""
+
+    number: str
+
+
+class NotTransferred(msgspec.Struct, frozen=True):
+    """The carrier could not put the caller through; the call goes on."""
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -127,7 +161,13 @@ Signal = (
     | SpeechOver
     | Played
     | Tick
+    | WakeWord
+    | Arm
+    | Remark
+    | Announce
     | HangUpAfter
+    | TransferAfter
+    | NotTransferred
     | Ended
 )
 
@@ -149,6 +189,8 @@ class BeginTurn(msgspec.Struct, frozen=True):
 
     turn: int
     text: str
+    news: bool = False
+    """nothing was said: the turn tells `text`, which was announced"""
 
 
 class DropTurn(msgspec.Struct, frozen=True):
@@ -209,6 +251,24 @@ class HangUp(msgspec.Struct, frozen=True):
     cause: str
 
 
+class Transfer(msgspec.Struct, frozen=True):
+    """Put the caller through to this number."""
+
+    number: str
+
+
 Action = (
-    Feed | Commit | BeginTurn | DropTurn | Say | Hush | Send | Mark | Clear | Tell | Note | HangUp
+    Feed
+    | Commit
+    | BeginTurn
+    | DropTurn
+    | Say
+    | Hush
+    | Send
+    | Mark
+    | Clear
+    | Tell
+    | Note
+    | HangUp
+    | Transfer
 )

@@ -1,5 +1,8 @@
 """The switchboard: every live call of this hub, and what it takes to begin one.
 
+Most calls bring sound, and `begin` makes them. One whose carrier hears and speaks by itself brings
+its own `LiveCall` to `take`; from there on both are the same: counted, listed, ended, put away.
+
 Admission is decided before a call is answered: a call that would be one too many is refused in
 its wire's own way instead of being taken and served badly. One ticker serves all calls whose wire
 is silent, one writer their ledgers.
@@ -7,23 +10,26 @@ is silent, one writer their ledgers.
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
 
 import structlog
 
 from tron.agents.registry import Registry
 from tron.calls.audio import alaw_decode, mulaw_decode, warm
-from tron.calls.call import Call, Voices
+from tron.calls.call import Call, Transfer, Voices
 from tron.calls.ledger import Ledger, Record
 from tron.calls.listening import Waits
 from tron.calls.machine import Manner
 from tron.calls.recording import Recording
-from tron.calls.signals import FRAME_MS, Tick
+from tron.calls.signals import FRAME_MS
 from tron.calls.wire import CallWire
 from tron.clock import Clock
 from tron.conversation.door import Door
 from tron.conversation.turns import Caller
 from tron.errors import NotFound, Overloaded, TronError
+from tron.memory.contacts import Contacts
 from tron.settings import Settings
 from tron.speech.engines import Speech
 from tron.storage.store import Store
@@ -36,7 +42,32 @@ FLUSH_S = 0.5
 LAST_WORDS_S = 1.0
 """before the end of a drain, for closing what is still open"""
 LATE_MS = 3 * FRAME_MS
-QUIET_MS = 2 * FRAME_MS  # a call that got no frame for this long gets a tick
+
+
+class LiveCall(Protocol):
+    """A call that goes on."""
+
+    record: Record
+    session_key: str
+    """of its conversation; empty before the first turn"""
+    cause: str | None
+    """why it ended; None while it goes on"""
+
+    def tick(self) -> None:
+        """A frame's time has passed."""
+        ...
+
+    def ended(self, cause: str) -> None:
+        """Its wire is gone; the first cause stands."""
+        ...
+
+    def hang_up(self, cause: str) -> None:
+        """End it from this side; the first cause stands."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything and end its row in the ledger. It must have ended."""
+        ...
 
 
 class Switchboard:
@@ -51,6 +82,7 @@ class Switchboard:
         agents: Registry,
         door: Door,
         speech: Speech,
+        contacts: Contacts,
         hub_id: str,
     ) -> None:
         self._settings = settings
@@ -58,14 +90,15 @@ class Switchboard:
         self._agents = agents
         self._door = door
         self._speech = speech
+        self._contacts = contacts
         self.ledger = Ledger(store, clock, hub_id)
-        self._live: dict[str, Call] = {}
+        self._live: dict[str, LiveCall] = {}
         self._reserved = 0
         self._tasks = Tasks("switchboard")
         self._open = True
 
     @property
-    def live(self) -> list[Call]:
+    def live(self) -> list[LiveCall]:
         return list(self._live.values())
 
     def start(self) -> None:
@@ -94,8 +127,10 @@ class Switchboard:
         client_id: str = HOUSE,
         adjust: Callable[[Manner], Manner] = lambda manner: manner,
         voice: str | None = None,
+        transfer: Transfer | None = None,
     ) -> Call:
-        """Begin a call on `wire`. `adjust` changes the manner of calls for this wire.
+        """Begin a call on `wire`. `adjust` changes the manner of calls for this wire, `transfer`
+        puts it through to a number, where its carrier can.
 
         Raises Overloaded, NotFound (the agent), SpeechFailed, StorageUnavailable, and Invalid for
         a voice nobody has. Whoever begins a call runs `finish` when its wire is gone.
@@ -104,8 +139,7 @@ class Switchboard:
         persona = self._agents.get(agent or self._settings.default_agent)
         if persona is None:
             raise NotFound(f"There is no agent {agent!r}.", param="agent")
-        self._reserved += 1  # nobody takes the place while the engines open
-        try:
+        with self._place():  # nobody else takes it while the engines open
             await asyncio.to_thread(warm)  # with the first call; afterwards it is at hand
             id = secrets.token_hex(8)
             recording = self._recording(id, wire)
@@ -136,12 +170,11 @@ class Switchboard:
                 door=self._door,
                 ledger=self.ledger,
                 clock=self._clock,
+                contacts=self._contacts,
+                transfer=transfer,
                 recording=recording,
             )
-            await self.ledger.begin(record)
-            self._live[id] = call
-        finally:
-            self._reserved -= 1
+            await self._list(call)
         try:
             await call.start()
         except BaseException:
@@ -150,14 +183,34 @@ class Switchboard:
             raise
         return call
 
+    async def take(self, call: LiveCall) -> None:
+        """A call begins that does without our engines; whoever brings it runs `finish` when its
+        wire is gone. Raises Overloaded, StorageUnavailable."""
+        with self._place():
+            await self._list(call)
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """Room for one more call, until it is listed. Raises Overloaded."""
+        self.admit()
+        self._reserved += 1
+        try:
+            yield
+        finally:
+            self._reserved -= 1
+
+    async def _list(self, call: LiveCall) -> None:
+        try:
+            await self.ledger.begin(call.record)
+        except asyncio.CancelledError:  # its wire has gone, but what is being written will stand
+            await self.finish(call)
+            raise
+        self._live[call.record.id] = call
+
     def _manner(self, name: str) -> Manner:
         settings = self._settings
         return Manner(
-            waits=Waits(
-                start_ms=settings.vad_start_ms,
-                stop_ms=settings.vad_stop_ms,
-                wait_ms=settings.turn_wait_ms,
-            ),
+            waits=waits_of(settings),
             greeting=f"Hello, this is {name}." if settings.call_greeting else "",
         )
 
@@ -172,7 +225,7 @@ class Switchboard:
             decode_played=decode,
         )
 
-    async def finish(self, call: Call) -> None:
+    async def finish(self, call: LiveCall) -> None:
         """A call's wire is gone: let go of everything it held."""
         call.ended("wire-closed")  # unless there is a cause already
         try:
@@ -194,8 +247,7 @@ class Switchboard:
             if self._clock.monotonic() - asleep > LATE_MS / 1000:
                 continue  # the hub was late, not the callers: what they said is still to be read
             for call in self.live:
-                if call.cause is None and call.now - call.heard_at >= QUIET_MS:
-                    call.signal(Tick())
+                call.tick()
 
     async def _write_ledger(self) -> None:
         while True:
@@ -221,3 +273,12 @@ class Switchboard:
             call.hang_up("hub-stopping")
             await self.finish(call)
         await self._tasks.close()
+
+
+def waits_of(settings: Settings) -> Waits:
+    """The declared waits, as they are set."""
+    return Waits(
+        start_ms=settings.vad_start_ms,
+        stop_ms=settings.vad_stop_ms,
+        wait_ms=settings.turn_wait_ms,
+    )

@@ -491,10 +491,25 @@ slack_threads = Table(
     Column("thread_ts", String(32), nullable=False),  # empty: a direct message outside a thread
     Column("agent", String(64)),  # who answers here; null until somebody did
     Column("caller", String(256), nullable=False),  # who began it
-    Column("session_key", String(256)),
+    Column("session_key", String(256), index=True),
     Column("last_at", BigInteger, nullable=False, index=True),
     Column("summarised_at", BigInteger, nullable=False, server_default="0"),
     UniqueConstraint("team_id", "channel", "thread_ts"),
+)
+
+slack_questions = Table(  # approvals asked in Slack: posted once, and changed when answered
+    "slack_questions",
+    metadata,
+    Column("approval_id", String(32), primary_key=True),
+    _client(),
+    Column("app", String(64), nullable=False),  # the app that asks
+    Column("team_id", String(64), nullable=False),
+    Column("channel", String(64), nullable=False),
+    Column("thread_ts", String(32), nullable=False),  # empty: not in a thread
+    Column("ts", String(32), nullable=False, server_default=""),  # empty: not posted yet
+    Column("closed", Boolean, nullable=False, server_default=false()),  # it shows the answer
+    Column("lease_until", BigInteger, nullable=False),  # some hub is at it, or it is not tried
+    Index(None, "closed", "lease_until"),
 )
 
 slack_installations = Table(

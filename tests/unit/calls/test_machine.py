@@ -285,6 +285,8 @@ steps = st.one_of(
     st.tuples(st.just("interrupt")),
     st.tuples(st.just("stop_talking")),
     st.tuples(st.just("hang_up_after")),
+    st.tuples(st.just("transfer_after")),
+    st.tuples(st.just("not_transferred")),
 )
 manners = st.builds(
     Manner,
@@ -331,6 +333,10 @@ def step(phone: Phone, what: tuple[object, ...]) -> None:
             phone.tell(s.StopTalking())
         case ("hang_up_after",):
             phone.tell(s.HangUpAfter("persona-ended-call"))
+        case ("transfer_after",):
+            phone.tell(s.TransferAfter("+14155550188"))
+        case ("not_transferred",):
+            phone.tell(s.NotTransferred())
 
 
 @settings(deadline=None, max_examples=150)

@@ -1,4 +1,4 @@
-"""Durable tasks: the tasks, their steps and log, approvals, and what needs asking."""
+"""Durable tasks: the tasks, their steps and log, approvals, where Slack was asked, policies."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -34,6 +34,31 @@ def upgrade() -> None:
         op.f("ix_approvals_status_expires_at"), "approvals", ["status", "expires_at"], unique=False
     )
     op.create_index(op.f("ix_approvals_task_id"), "approvals", ["task_id"], unique=False)
+    op.create_table(
+        "slack_questions",
+        sa.Column("approval_id", sa.String(length=32), nullable=False),
+        sa.Column("client_id", sa.String(length=64), nullable=False),
+        sa.Column("app", sa.String(length=64), nullable=False),
+        sa.Column("team_id", sa.String(length=64), nullable=False),
+        sa.Column("channel", sa.String(length=64), nullable=False),
+        sa.Column("thread_ts", sa.String(length=32), nullable=False),
+        sa.Column("ts", sa.String(length=32), server_default="", nullable=False),
+        sa.Column("closed", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("lease_until", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("approval_id", name=op.f("pk_slack_questions")),
+    )
+    op.create_index(
+        op.f("ix_slack_questions_client_id"), "slack_questions", ["client_id"], unique=False
+    )
+    op.create_index(
+        op.f("ix_slack_questions_closed_lease_until"),
+        "slack_questions",
+        ["closed", "lease_until"],
+        unique=False,
+    )
+    op.create_index(
+        op.f("ix_slack_threads_session_key"), "slack_threads", ["session_key"], unique=False
+    )
     op.create_table(
         "task_events",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
