@@ -8,10 +8,13 @@ UV     ?= uv
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# Pipecat, which phones the hub in one test, needs an environment of its own (some 400 MB).
+export PIPECAT_VENV ?= .venv-pipecat
+PIPECAT := $(PIPECAT_VENV)/.installed
 # What tests drive and pip can't bring: a proxy, a browser, other audio formats, another voice.
 SYSTEM := caddy chromium ffmpeg flite
 
-.PHONY: install run test check format bench lock system clean
+.PHONY: install run test test-pipecat check format bench lock system clean
 
 install: $(STAMP)
 
@@ -28,6 +31,15 @@ run: install
 # One file or folder: make test ARGS=tests/unit
 test: install system
 	$(BIN)/pytest $(ARGS)
+	@[ -e $(PIPECAT) ] || echo "Not run: Pipecat as a caller of the hub. To run it: make test-pipecat"
+
+test-pipecat: install system $(PIPECAT)
+	$(BIN)/pytest -rs tests/scenario/test_pipecat.py $(ARGS)
+
+$(PIPECAT): tests/pipecat/requirements.txt
+	$(PYTHON) -m venv --clear $(PIPECAT_VENV)
+	$(PIPECAT_VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	@touch $@
 
 check: install
 	$(BIN)/ruff format --check .
@@ -47,7 +59,8 @@ lock:
 	$(UV) lock
 	$(UV) export --quiet --format requirements.txt --no-emit-project --all-groups --no-header --no-emit-package torch -o requirements.lock
 	rm -f uv.lock
-	@! grep -n '://' requirements.lock
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate tests/pipecat/requirements.in -o tests/pipecat/requirements.txt
+	@! grep -n '://' requirements.lock tests/pipecat/requirements.txt
 
 # As root (or with sudo that asks nothing) installs what is missing; else says what it is.
 system:

@@ -54,7 +54,14 @@ class ClientTool(Tool[msgspec.Struct]):
     """One of them; its schema is the client's, so its arguments are the client's to check."""
 
     def __init__(self, spec: ToolSpec, client: ClientTools) -> None:
-        super().__init__(spec.name, spec.description, msgspec.Struct, _never, timeout_s=spec.wait_s)
+        super().__init__(
+            spec.name,
+            spec.description,
+            msgspec.Struct,
+            _never,
+            effect="send",
+            timeout_s=spec.wait_s,
+        )
         self._spec = spec
         self._client = client
 

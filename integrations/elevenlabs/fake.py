@@ -23,7 +23,7 @@ from aiohttp import web
 from integrations.elevenlabs.proof import mint_speech_engine, sign_webhook
 
 BODY_BYTES = 1_000_000
-WAIT_S = 15.0
+WAIT_S = 60.0
 
 
 class SpeechEngineCall:

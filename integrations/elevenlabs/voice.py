@@ -10,7 +10,7 @@ from integrations.elevenlabs.conversation import Conversation
 from integrations.elevenlabs.wire import ClientMessage, Refused
 from tron.calls.call import Call
 from tron.calls.machine import Manner
-from tron.calls.signals import Tell, Typed
+from tron.calls.signals import Remark, Tell, Typed
 
 SLICE_MS = 200
 """of sound handed over at a time, so that a long chunk does not keep others waiting"""
@@ -154,7 +154,7 @@ class VoiceTalk:
             case wire.Feedback():
                 turn = self._wire.turn_of(message.event_id)
                 if turn is not None:
-                    call.note("feedback", turn=turn, text=message.score)
+                    call.signal(Remark("feedback", turn, message.score))
 
     async def _hear(self, call: Call, data: bytes) -> None:
         if len(data) % self._width:

@@ -1,4 +1,4 @@
-"""The hub's calls to Twilio's REST API: place a call, end one, send a text.
+"""The hub's calls to Twilio's REST API: place a call, look at one, end or redirect it, send a text.
 
 By Twilio's own SDK, imported when it is first needed. Nothing is tried twice: a call that may
 have been placed is not placed again. Errors are the hub's own and hold no numbers of people.
@@ -99,6 +99,10 @@ class TwilioClient:
         )
         return Placed(sid=str(placed.sid), status=str(placed.status))
 
+    async def status(self, sid: str) -> str:
+        """Of a call, in Twilio's word."""
+        return str((await self._ask(self._account().calls(sid).fetch_async())).status)
+
     async def hang_up(self, sid: str) -> None:
         """End a call, whatever its state; one that is over already stays so."""
         try:
@@ -106,6 +110,10 @@ class TwilioClient:
         except ProviderRefused as error:
             if error.code != str(OVER_ALREADY):
                 raise
+
+    async def redirect(self, sid: str, twiml: str) -> None:
+        """Have a call that goes on do something else from now on; its socket is closed."""
+        await self._ask(self._account().calls(sid).update_async(twiml=twiml))
 
     async def text(self, to: str, body: str) -> None:
         await self._ask(self._account().messages.create_async(to=to, from_=self._from(), body=body))

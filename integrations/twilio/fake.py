@@ -8,7 +8,8 @@
 
 `public_url` is what it signs (the hub's `TRON_PUBLIC_URL`), `hub` where requests really go. Its
 REST API (`rest_url`, for `TWILIO_API_URL`) places outbound calls that behave like the ones it
-dials, ends calls, and keeps the texts it is given in `texts`.
+dials, ends calls or has them do something else, and keeps the texts it is given in `texts`. What
+becomes of calls it places or puts through is in `outcomes`; `faults` are answered first.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ import contextlib
 import hashlib
 import hmac
 import secrets
+from collections import deque
 from typing import Any
 from urllib.parse import urlsplit
 from xml.etree import ElementTree
@@ -24,7 +26,7 @@ from xml.etree import ElementTree
 import aiohttp
 from aiohttp import web
 
-from integrations.twilio.fake_call import FakeCall, Line
+from integrations.twilio.fake_call import PATIENCE_S, FakeCall, Line
 
 VOICE = "/twilio/voice"
 
@@ -42,6 +44,8 @@ class FakeTwilio:
         self.ring_s = 0.05
         self.outcomes: dict[str, str] = {}
         """what becomes of calls to a number: `busy`, `no-answer`, `failed`; else it is answered"""
+        self.faults: deque[tuple[int, int]] = deque()
+        """(HTTP status, Twilio's code) for the next REST requests, one each"""
         self.answered_with = Line()
         self.calls: dict[str, FakeCall] = {}
         self.texts: list[dict[str, str]] = []
@@ -52,11 +56,12 @@ class FakeTwilio:
         self._runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> "FakeTwilio":
-        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=15))
+        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE_S))
         app = web.Application()
         account = f"/2010-04-01/Accounts/{self.account_sid}"
         app.router.add_post(f"{account}/Calls.json", self._place)
         app.router.add_post(account + "/Calls/{sid}.json", self._update)
+        app.router.add_get(account + "/Calls/{sid}.json", self._look)
         app.router.add_post(f"{account}/Messages.json", self._text)
         app.router.add_get(f"{account}.json", self._account)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
@@ -172,6 +177,13 @@ class FakeTwilio:
             )
         form = {name: str(value) for name, value in (await request.post()).items()}
         self.requests.append(form)
+        if self.faults:
+            status, code = self.faults.popleft()
+            fault: Any = _FAULTS.get(status, web.HTTPInternalServerError)
+            raise fault(
+                text=f'{{"code": {code}, "message": "As asked for.", "status": {status}}}',
+                content_type="application/json",
+            )
         return form
 
     async def _place(self, request: web.Request) -> web.Response:
@@ -225,6 +237,19 @@ class FakeTwilio:
             return _fault(404, 20404, "The requested resource was not found")
         if form.get("Status") == "completed":
             await call.hang_up()
+        elif "Twiml" in form:
+            try:
+                document = ElementTree.fromstring(form["Twiml"])
+            except ElementTree.ParseError:
+                return _fault(400, 21218, "Twiml is invalid")
+            await call.redirect(document)
+        return web.json_response(self._shown(call, {}))
+
+    async def _look(self, request: web.Request) -> web.Response:
+        await self._form(request)
+        call = self.calls.get(request.match_info["sid"])
+        if call is None:
+            return _fault(404, 20404, "The requested resource was not found")
         return web.json_response(self._shown(call, {}))
 
     async def _text(self, request: web.Request) -> web.Response:
@@ -246,6 +271,14 @@ class FakeTwilio:
             "from": form.get("From"),
             "direction": "outbound-api",
         }
+
+
+_FAULTS = {
+    400: web.HTTPBadRequest,
+    404: web.HTTPNotFound,
+    429: web.HTTPTooManyRequests,
+    503: web.HTTPServiceUnavailable,
+}
 
 
 def _fault(status: int, code: int, message: str) -> web.Response:

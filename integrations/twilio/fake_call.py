@@ -28,6 +28,7 @@ RATE = 8_000
 FRAME = RATE * FRAME_MS // 1000
 SILENCE = b"\xff" * FRAME
 MOST_VERBS = 20
+PATIENCE_S = 60.0  # with whatever is sure to come
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +69,9 @@ class FakeCall:
         """the webhook that could not be followed, and why"""
         self.words: list[str] = []
         """by ConversationRelay: the answers' texts"""
+        self.dialled: list[str] = []
+        """numbers the caller was put through to, reached or not"""
+        self._redirected: ElementTree.Element | None = None
         self._twilio = twilio
         self._fields = fields
         self._line = Line()
@@ -94,7 +98,9 @@ class FakeCall:
         sound = mulaw_encode(pcm)
         for at in range(0, len(sound), FRAME):
             self._to_say.append(sound[at : at + FRAME].ljust(FRAME, b"\xff"))
-        await self.until(lambda: not self._to_say or self._stopped, within_s=len(pcm) / RATE + 10)
+        await self.until(
+            lambda: not self._to_say or self._stopped, within_s=len(pcm) / RATE + PATIENCE_S
+        )
 
     async def press(self, keys: str) -> None:
         for key in keys:
@@ -126,6 +132,15 @@ class FakeCall:
             await self._socket.close()
         self._tell("hung_up")
 
+    async def redirect(self, document: ElementTree.Element) -> None:
+        """By the REST API: the socket is closed, and `document` followed from now on."""
+        self._redirected = document
+        if self._socket is not None and not self._socket.closed:
+            with contextlib.suppress(ConnectionError):
+                if self.stream_sid:
+                    await self._send("stop", {"stop": {"callSid": self.sid}}, {})
+            await self._socket.close()
+
     async def break_line(self) -> None:
         """The socket dies without a word."""
         if self._socket is not None:
@@ -147,7 +162,7 @@ class FakeCall:
     def count(self, kind: str) -> int:
         return sum(event.kind == kind for event in self.events)
 
-    async def until(self, true: Callable[[], bool], *, within_s: float = 10.0) -> None:
+    async def until(self, true: Callable[[], bool], *, within_s: float = PATIENCE_S) -> None:
         """Wait until `true()`; looked at whenever something happened. Raises TimeoutError."""
         async with asyncio.timeout(within_s):
             while not true():
@@ -156,7 +171,7 @@ class FakeCall:
                     async with asyncio.timeout(0.05):
                         await self._changed.wait()
 
-    async def until_quiet(self, *, for_ms: int = 400, within_s: float = 30.0) -> None:
+    async def until_quiet(self, *, for_ms: int = 400, within_s: float = PATIENCE_S) -> None:
         """Wait until something was played and then nothing for a while.
 
         Raises TimeoutError, and ConnectionError if the call ends first.
@@ -210,11 +225,21 @@ class FakeCall:
         for verb in document:
             match verb.tag:
                 case "Connect":
-                    await self._connect(verb[0])
+                    told = await self._connect(verb[0])
+                    if self._redirected is not None:
+                        document, self._redirected = self._redirected, None
+                        return document
                     if (action := verb.get("action")) is not None and not self._stopped:
-                        return await self._ask(action)
+                        return await self._ask(action, **told)
                     if self._stopped:
                         return None
+                case "Dial":
+                    number = "".join(verb.itertext()).strip()
+                    self.dialled.append(number)
+                    self._tell("dialled", number)
+                    outcome = self._twilio.outcomes.get(number, "completed")
+                    if (action := verb.get("action")) is not None:
+                        return await self._ask(action, DialCallStatus=outcome)
                 case "Redirect":
                     return await self._ask((verb.text or url).strip())
                 case "Pause":
@@ -226,8 +251,8 @@ class FakeCall:
                     return None
         return None
 
-    async def _ask(self, url: str) -> ElementTree.Element:
-        fields = {**self._fields, "CallSid": self.sid, "CallStatus": self.status}
+    async def _ask(self, url: str, **more: str) -> ElementTree.Element:
+        fields = {**self._fields, "CallSid": self.sid, "CallStatus": self.status, **more}
         try:
             status, body = await self._twilio.post(url, fields)
         except aiohttp.ClientConnectionError:
@@ -238,7 +263,8 @@ class FakeCall:
             raise ConnectionError(f"the webhook answered {status}: {body[:500]}")
         return ElementTree.fromstring(body)
 
-    async def _connect(self, noun: ElementTree.Element) -> None:
+    async def _connect(self, noun: ElementTree.Element) -> dict[str, str]:
+        """Returns what the webhook afterwards is told besides the usual."""
         url = noun.get("url", "")
         self.parameters = {p.get("name", ""): p.get("value", "") for p in noun.iter("Parameter")}
         try:
@@ -246,17 +272,17 @@ class FakeCall:
         except aiohttp.WSServerHandshakeError as error:
             self.refusal = error.status
             self._tell("refused", str(error.status))
-            return
+            return {}
         except aiohttp.ClientConnectionError:
             self._tell("refused", "nobody there")
-            return
+            return {}
         self._sockets += 1
         self._tell("connected", noun.tag)
         try:
             if noun.tag == "Stream":
                 await self._stream(self._socket)
-            else:
-                await self._relay(self._socket)
+                return {}
+            return {"HandoffData": await self._relay(self._socket)}
         finally:
             self._tell("closed", str(self._socket.close_code))
             await self._socket.close()
@@ -388,7 +414,9 @@ class FakeCall:
 
     # ConversationRelay
 
-    async def _relay(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    async def _relay(self, socket: aiohttp.ClientWebSocketResponse) -> str:
+        """Returns the handoff data it ended with."""
+        self.stream_sid = ""
         setup = {
             "sessionId": f"VX{self._random.getrandbits(128):032x}",
             "accountSid": self._twilio.account_sid,
@@ -413,7 +441,8 @@ class FakeCall:
             self._tell(message["type"], raw.data)
             if message["type"] == "end":
                 await socket.close()
-                return
+                return str(message.get("handoffData", ""))
+        return ""
 
     def _tell(self, kind: str, detail: str = "") -> None:
         self.events.append(Event(at_ms=self.at_ms, kind=kind, detail=detail))

@@ -10,6 +10,7 @@ from integrations.twilio.exchange import Exchange
 from integrations.twilio.proof import Proof
 from integrations.twilio.routes import routes
 from integrations.twilio.texts import Texts
+from integrations.twilio.tools import tools
 from tron.doctor import Finding
 from tron.errors import TronError
 from tron.integrations import Channel
@@ -29,6 +30,7 @@ class Twilio:
         self._proof = Proof(hub)
         self._exchange = Exchange(hub.clock)
         self._texts = Texts(hub, self._client)
+        hub.toolbox.add(tools(hub, self._exchange, self._client))
 
     def blueprint(self) -> Blueprint:
         return routes(
@@ -50,7 +52,7 @@ class Twilio:
         settings = self._hub.settings
         if not self._proof.tokens:
             return []
-        live = [c for c in self._hub.switchboard.live if c.record.wire == "twilio"]
+        live = [c for c in self._hub.switchboard.live if c.record.wire.startswith("twilio")]
         last = max((call.record.started_at for call in live), default=None)
         return [
             Channel(

@@ -6,7 +6,7 @@ dies) ends the call with its cause.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from quart.wrappers import Websocket
 from integrations.twilio import wire
 from integrations.twilio.exchange import Exchange
 from integrations.twilio.proof import Grant
-from tron.calls.call import Call
+from tron.calls.call import Call, Transfer
 from tron.calls.machine import Manner
 from tron.calls.outbox import Outbox, Stalled
 from tron.calls.signals import Digit, Played, Tell
@@ -39,6 +39,10 @@ KEYS = frozenset("0123456789*#ABCD")
 CLOSE_S = 2.0
 LAST_WORDS_S = 0.01
 """for reading what came just before a socket closed"""
+
+
+Transfers = Callable[[Grant], Transfer | None]
+"""How the carrier puts a call through; None where the hub can't have it do so"""
 
 
 class MediaWire:
@@ -83,9 +87,18 @@ class MediaWire:
 class MediaSocket:
     """One accepted socket."""
 
-    def __init__(self, hub: "Hub", exchange: Exchange, socket: Websocket, *, trusted: bool) -> None:
+    def __init__(
+        self,
+        hub: "Hub",
+        exchange: Exchange,
+        socket: Websocket,
+        *,
+        trusted: bool,
+        transfers: Transfers,
+    ) -> None:
         """`trusted`: from this machine in local mode, so it may come without a ticket."""
         self._hub = hub
+        self._transfers = transfers
         self._exchange = exchange
         self._socket = socket
         self._trusted = trusted
@@ -136,27 +149,16 @@ class MediaSocket:
 
     async def _serve(self, stream: wire.Stream, grant: Grant) -> None:
         sound = MediaWire(stream, self._outbox)
-        begun = self._hub.tasks.start(
-            self._hub.switchboard.begin(
-                sound,
-                caller=caller_of(grant, self._hub.clock.now_ns()),
-                agent=grant.agent,
-                called=grant.called,
-                direction=grant.direction,
-                external_id=grant.call_sid,
-                adjust=lambda manner: greeted(manner, grant.greeting),
-            ),
-            "begin call",
-        )
+        begun = self._hub.background.start(self._begin(sound, stream, grant), "begin call")
         try:
             call = await asyncio.shield(begun)
         except asyncio.CancelledError:  # gone before it was taken
             with suppress(HubClosed):
                 put_away(self._hub, self._gone_early(begun))
             raise
-        except TronError as error:
-            log.warning("twilio.not_begun", error=error.code or error.type)
-            await self._close(1013 if isinstance(error, Overloaded) else 1011, error.type)
+        if isinstance(call, TronError):
+            log.warning("twilio.not_begun", error=call.code or call.type)
+            await self._close(1013 if isinstance(call, Overloaded) else 1011, call.type)
             return
         self._exchange.opened(grant.call_sid, call.hang_up)
         cause, code = "hub-failed", 1011
@@ -173,6 +175,22 @@ class MediaSocket:
             with suppress(HubClosed):
                 await asyncio.shield(put_away(self._hub, self._put_away(call, code)))
 
+    async def _begin(self, sound: MediaWire, stream: wire.Stream, grant: Grant) -> Call | TronError:
+        """The call, or why there is none."""
+        try:
+            return await self._hub.switchboard.begin(
+                sound,
+                caller=caller_of(grant, self._hub.clock.now_ns()),
+                agent=grant.agent,
+                called=grant.called,
+                direction=grant.direction,
+                external_id=grant.call_sid,
+                adjust=lambda manner: greeted(manner, grant.greeting),
+                transfer=self._transfers(grant) if stream.carrier == "twilio" else None,
+            )
+        except TronError as error:
+            return error
+
     async def _last_words(self) -> str:
         """The socket is gone: how the call ended, from what had come before."""
         if self._reader is None:
@@ -180,9 +198,9 @@ class MediaSocket:
         await asyncio.wait([self._reader], timeout=LAST_WORDS_S)
         return self._reader.result() if self._reader.done() else "carrier-lost"
 
-    async def _gone_early(self, begun: "asyncio.Task[Call]") -> None:
-        with suppress(TronError):
-            call = await begun
+    async def _gone_early(self, begun: "asyncio.Task[Call | TronError]") -> None:
+        call = await begun
+        if not isinstance(call, TronError):
             call.ended("carrier-lost")
             await self._put_away(call, 0)
 
@@ -258,7 +276,7 @@ class HubClosed(Exception):
 def put_away(hub: "Hub", work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
     """Do this although whoever asks for it may be cancelled. Raises HubClosed."""
     try:
-        return hub.tasks.start(work, "put call away")
+        return hub.background.start(work, "put call away")
     except RuntimeError:
         raise HubClosed from None
 

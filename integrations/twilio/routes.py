@@ -15,10 +15,12 @@ from werkzeug.datastructures import MultiDict
 from integrations.twilio import twiml
 from integrations.twilio.client import TwilioClient
 from integrations.twilio.exchange import OVER, Errand, Exchange, Progress
-from integrations.twilio.media import MediaSocket
+from integrations.twilio.media import MediaSocket, Transfers
 from integrations.twilio.proof import Grant, Proof
-from integrations.twilio.relay import RelaySocket
+from integrations.twilio.relay import RelaySocket, handed_off_to
 from integrations.twilio.texts import Text, Texts
+from integrations.twilio.tools import place
+from tron.calls.call import Transfer
 from tron.calls.ledger import Record
 from tron.errors import Invalid, NotConfigured, NotFound, Overloaded, TooLarge
 from tron.web.contract import PRINTABLE, Ok, promises
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 LARGEST_FORM = 64 * 1024
 RETRY_S = 3
 CUT_OFF = "Sorry, we were cut off. Please go on."
+NOT_REACHED = "I'm sorry, nobody answered there. What else can I do for you?"
 NUMBER = re.compile(r"\+[1-9]\d{6,14}")
 
 Form = MultiDict[str, str]
@@ -78,6 +81,8 @@ def routes(
     async def voice() -> Response:
         """A call has come in, or was answered: what Twilio is to do with it (TwiML)."""
         form = await proven()
+        if request.args.get("back") is not None:
+            return _xml(desk.back(form))
         if request.args.get("again") is not None:
             return _xml(desk.again(form))
         return _xml(desk.answer(form))
@@ -113,7 +118,10 @@ def routes(
         """A call's sound (Media Streams)."""
         signed = await proof.check(websocket.scope, websocket.headers)
         await websocket.accept()
-        await MediaSocket(hub, exchange, _this_socket(), trusted=not signed).run()
+        transfers = desk.transfers(websocket.scope)
+        await MediaSocket(
+            hub, exchange, _this_socket(), trusted=not signed, transfers=transfers
+        ).run()
 
     @bp.websocket("/twilio/relay")
     @promises("signed")
@@ -121,7 +129,10 @@ def routes(
         """A call's words (ConversationRelay)."""
         signed = await proof.check(websocket.scope, websocket.headers)
         await websocket.accept()
-        await RelaySocket(hub, exchange, _this_socket(), trusted=not signed).run()
+        transfers = desk.transfers(websocket.scope)
+        await RelaySocket(
+            hub, exchange, _this_socket(), trusted=not signed, transfers=transfers
+        ).run()
 
     @bp.post("/api/calls")
     @promises("write", gives=CallPlaced, body=NewCall, fails=(404, 502), group="calls")
@@ -187,6 +198,10 @@ class _Desk:
     def again(self, form: Form) -> str:
         """TwiML for a call whose socket has closed: it is over, or it goes on."""
         sid, attempt = form.get("CallSid", ""), _count(request.args.get("again", ""))
+        if form.get("CallStatus") not in OVER and (
+            to := handed_off_to(form.get("HandoffData", ""))
+        ):
+            return twiml.dial(to, action=self._back_url(request.scope, self.agent()))
         if form.get("CallStatus") in OVER or not self._exchange.goes_on(sid, attempt):
             return twiml.hang_up()
         try:
@@ -194,6 +209,31 @@ class _Desk:
         except Overloaded:
             return twiml.again(self._again_url(attempt + 1, self.agent()), after_s=RETRY_S)
         return self._connect(form, agent=self.agent(), greeting=CUT_OFF, attempt=attempt)
+
+    def back(self, form: Form) -> str:
+        """TwiML for a call that was put through: that talk is over, or it never began."""
+        if form.get("CallStatus") in OVER or form.get("DialCallStatus") in (
+            "completed",
+            "answered",
+        ):
+            return twiml.hang_up()
+        try:
+            self._hub.switchboard.admit()
+        except Overloaded:
+            return twiml.hang_up()
+        return self._connect(form, agent=self.agent(), greeting=NOT_REACHED, attempt=0)
+
+    def transfers(self, scope: Any) -> Transfers:
+        """How calls on the socket of `scope` are put through."""
+
+        def of(grant: Grant) -> Transfer | None:
+            async def transfer(number: str) -> None:
+                document = twiml.dial(number, action=self._back_url(scope, grant.agent))
+                await self._client.redirect(grant.call_sid, document)
+
+            return transfer if self._client.configured else None
+
+        return of
 
     def _connect(self, form: Form, *, agent: str | None, greeting: str | None, attempt: int) -> str:
         settings = self._hub.settings
@@ -232,6 +272,10 @@ class _Desk:
         query = {"again": str(attempt)} | ({"agent": agent} if agent else {})
         return f"{self._proof.base(request.scope, 'https')}/twilio/voice?{urlencode(query)}"
 
+    def _back_url(self, scope: Any, agent: str | None) -> str:
+        query = {"back": "1"} | ({"agent": agent} if agent else {})
+        return f"{self._proof.base(scope, 'https')}/twilio/voice?{urlencode(query)}"
+
     async def place(self, wanted: NewCall) -> CallPlaced:
         """Raises Invalid, NotFound, NotConfigured, Overloaded or a ProviderError."""
         to = re.sub(r"[\s().-]", "", wanted.to)
@@ -245,14 +289,13 @@ class _Desk:
                 "TWILIO_AUTH_TOKEN, TWILIO_PHONE_NUMBER and TRON_PUBLIC_URL."
             )
         self._hub.switchboard.admit()
-        base = self._proof.base(request.scope, "https")
-        errand = self._exchange.send_out(Errand(agent=wanted.agent, message=wanted.message))
-        placed = await self._client.call(
-            to,
-            url=f"{base}/twilio/voice?{urlencode({'errand': errand})}",
-            status_url=f"{base}/twilio/status",
+        placed = await place(
+            exchange=self._exchange,
+            client=self._client,
+            base=self._proof.base(request.scope, "https"),
+            to=to,
+            errand=Errand(agent=wanted.agent, message=wanted.message),
         )
-        self._exchange.report(Progress(sid=placed.sid, status=placed.status))
         return CallPlaced(id=placed.sid, status=placed.status)
 
     async def progressed(self, form: Form) -> None:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+RING_S = 25
+"""how long somebody's telephone rings before the persona takes the caller back"""
 LONGEST_TEXT = 1_600
 """characters of one text message; Twilio's limit"""
 
@@ -26,6 +28,15 @@ def relay(url: str, *, ticket: str, action: str, greeting: str) -> str:
     response.connect(action=action, method="POST").conversation_relay(
         url=url, dtmf_detection=True, interruptible="speech", **told
     ).parameter(name="token", value=ticket)
+    return str(response)
+
+
+def dial(number: str, *, action: str) -> str:
+    """Put the caller through; then ask `action` what next."""
+    from twilio.twiml.voice_response import VoiceResponse
+
+    response = VoiceResponse()
+    response.dial(action=action, method="POST", timeout=RING_S).number(number)
     return str(response)
 
 

@@ -6,13 +6,13 @@ asks to `answers.py`, places calls, and keeps summaries going. VAPI's model requ
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from quart import Blueprint
 
-from integrations.vapi import wire
+from integrations.vapi import voice, wire
 from integrations.vapi.answers import Answers
 from integrations.vapi.client import NO_KEY, Placed, VapiClient
 from integrations.vapi.ledger import Ledger
@@ -77,7 +77,7 @@ class Vapi:
         self.client = VapiClient(hub.settings.vapi_api_url, hub.settings.vapi_api_key)
         self.counts: Counter[str] = Counter()
         """events by type, since this hub started"""
-        self._answers = Answers(hub, self.ledger)
+        self._answers = Answers(hub, self.ledger, self.client)
         self._summaries = Summaries(hub, self.ledger)
         self._last_event: int | None = None
 
@@ -88,10 +88,7 @@ class Vapi:
 
         Raises StorageUnavailable where something must not be lost and could not be stored.
         """
-        known = event.type in (*self._answers.by_type, *wire.ENDINGS, *SAID, *NOTED)
-        self.counts[event.type if known else "unknown"] += 1
-        self._last_event = self.hub.clock.now_ms()
-        if not known:
+        if not self._count(event):
             log.info("vapi.unknown_event", event_type=event.type)
             return None
         if answer := self._answers.by_type.get(event.type):
@@ -107,6 +104,18 @@ class Vapi:
         elif event.type in SAID and (line := wire.line_of(event)):
             await self.ledger.seen(event, self._answers.persona(event).id, line=line)
         return None
+
+    async def speak(self, event: Event) -> AsyncGenerator[bytes, None]:
+        """The sound of a `voice-request`; see `voice.speak`."""
+        self._count(event)
+        return await voice.speak(self.hub, event, self._answers.persona(event))
+
+    def _count(self, event: Event) -> bool:
+        """Count it; whether its type is known."""
+        known = event.type in (*self._answers.by_type, *wire.ENDINGS, *SAID, *NOTED, voice.TYPE)
+        self.counts[event.type if known else "unknown"] += 1
+        self._last_event = self.hub.clock.now_ms()
+        return known
 
     async def _started(self, event: Event) -> None:
         persona = self._answers.persona(event)
@@ -200,14 +209,19 @@ class Vapi:
         return routes(self)
 
     async def start(self) -> None:
-        self._summaries.start()
+        self._summaries.start(set_up=self.set_up)
 
     async def close(self) -> None:
         await self._summaries.close()
         await self.client.close()
 
+    @property
+    def set_up(self) -> bool:
+        """Whether anything of VAPI's is."""
+        return self.proof.configured or self.client.configured
+
     def channels(self) -> list[Channel]:
-        if not (self.proof.configured or self.client.configured):
+        if not self.set_up:
             return []
         trouble = self.proof.fault or self.client.trouble
         heard = self._last_event is not None or self.client.worked

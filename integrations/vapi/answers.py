@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from integrations.vapi import wire
+from integrations.vapi.client import VapiClient
 from integrations.vapi.ledger import Ledger, ToolState
+from integrations.vapi.transfers import Transfers
 from integrations.vapi.wire import Event, Json
 from tron.agents.persona import Persona
 from tron.conversation.sessions import call_key
@@ -21,7 +23,7 @@ from tron.errors import NotConfigured, TronError
 from tron.memory.contacts import Contact
 from tron.orchestrator.process import Process
 from tron.storage.tables import HOUSE
-from tron.tools.contract import ToolContext
+from tron.tools.contract import ToolContext, ToolFailed
 
 if TYPE_CHECKING:
     from tron.hub import Hub
@@ -34,8 +36,6 @@ TOOLS_S = wire.TOOL_TIMEOUT_S - 3.0
 PEER_LOOK_S = 0.25
 DOCUMENTS = 5
 TOKEN_MS = 24 * 3600 * 1000
-TRANSFER_TAG = "transfer"
-"""calls may be put through to contacts with this tag; no caller can give it to anybody"""
 NO_CALLS_TAG = "do-not-call"
 
 Answer = Callable[[Event, str], Awaitable[Json]]
@@ -44,9 +44,10 @@ Answer = Callable[[Event, str], Awaitable[Json]]
 class Answers:
     """See the module. Each answer is given the event and the base URL the hub is reached by."""
 
-    def __init__(self, hub: "Hub", ledger: Ledger) -> None:
+    def __init__(self, hub: "Hub", ledger: Ledger, client: VapiClient) -> None:
         self._hub = hub
         self._ledger = ledger
+        self._transfers = Transfers(hub.contacts, client, hub.settings.vapi_api_url)
         self._token: tuple[str, int] | None = None
         self.by_type: dict[str, Answer] = {
             "assistant-request": self.assistant_request,
@@ -56,7 +57,6 @@ class Answers:
             "handoff-destination-request": self.handoff,
             "knowledge-base-request": self.knowledge,
             "call.endpointing.request": self.endpointing,
-            "voice-request": self.voice,
             "campaign.predial": self.predial,
         }
 
@@ -100,6 +100,7 @@ class Answers:
             url=base_url,
             token=await self.model_token(),
             caller_name=contact.name if contact else name,
+            tools=[self._transfers.offered],
         )
 
     async def model_token(self) -> str | None:
@@ -158,21 +159,10 @@ class Answers:
 
     async def transfer(self, event: Event, _: str) -> Json:
         wanted = wire.wanted_destination(event.body)
-        if wanted and (contact := await self._reachable(wanted)):
-            return {
-                "destination": {
-                    "type": "number",
-                    "number": contact.phone,
-                    "message": f"I am putting you through to {contact.name}.",
-                }
-            }
-        return wire.spoken_error("I can't put you through, but I can take a message.")
-
-    async def _reachable(self, wanted: str) -> Contact | None:
-        for contact in await self._hub.contacts.find(HOUSE, wanted):
-            if contact.phone and TRANSFER_TAG in contact.tags:
-                return contact
-        return None
+        try:
+            return {"destination": await self._transfers.destination(wanted, event)}
+        except ToolFailed:
+            return wire.spoken_error("I can't put you through, but I can take a message.")
 
     async def handoff(self, event: Event, base_url: str) -> Json:
         wanted = self._hub.agents.get(wire.wanted_destination(event.body))
@@ -207,12 +197,6 @@ class Answers:
 
     async def endpointing(self, event: Event, _: str) -> Json:
         return {"timeoutSeconds": wire.endpointing_s(wire.messages_of(event.body))}
-
-    async def voice(self, event: Event, _: str) -> Json:
-        raise NotConfigured(
-            "This hub does not synthesise speech for VAPI yet. Choose one of VAPI's own voices.",
-            code="no_speech_synthesis",
-        )
 
     async def predial(self, event: Event, _: str) -> Json:
         number = wire.text(wire.mapping(event.body.get("contact")).get("number"), 64)
@@ -258,6 +242,7 @@ class Answers:
                 caller=event.caller.id if event.caller.known else "",
                 caller_name=event.caller.name or "",
                 tools=persona.tools,
+                wire_tools=(self._transfers.tool(event),),
             )
 
             async def run(place: int, call: ToolCall) -> None:

@@ -1,4 +1,4 @@
-"""The hub's calls to VAPI's API: placing a phone call, and asking whether the key works.
+"""The hub's calls to VAPI: placing a phone call, controlling one, asking whether the key works.
 
 Placing a call is not idempotent: it is tried again only where VAPI can't have taken it (no
 connection, 429, 503), never after a timeout, so nobody is rung twice. Errors are the hub's own.
@@ -73,6 +73,11 @@ class VapiClient:
                 "VAPI accepted the call, but its answer can't be read; the call may take place."
             ) from None
 
+    async def control(self, url: str, body: dict[str, Any]) -> None:
+        """Have VAPI do something with a call that goes on, at its control URL, once. The URL is
+        its own proof. Raises a ProviderError."""
+        await self._once("POST", url, body, headers={})
+
     async def try_key(self) -> None:
         """Ask for something harmless. Raises NotConfigured or a ProviderError."""
         await self._request("GET", "/call?limit=1", None)
@@ -97,7 +102,9 @@ class VapiClient:
         pause = FIRST_PAUSE_S
         for left in range(TRIES - 1, -1, -1):
             try:
-                return await self._once(method, path, body)
+                url = f"{self._api_url}{path}"
+                headers = {"Authorization": f"Bearer {self._api_key}"}
+                return await self._once(method, url, body, headers=headers)
             except ProviderUnavailable as error:
                 if not left:
                     raise
@@ -107,15 +114,16 @@ class VapiClient:
             pause *= 2
         raise AssertionError("unreachable")
 
-    async def _once(self, method: str, path: str, body: dict[str, Any] | None) -> bytes:
+    async def _once(
+        self, method: str, url: str, body: dict[str, Any] | None, *, headers: dict[str, str]
+    ) -> bytes:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 timeout=aiohttp.ClientTimeout(total=self._timeout_s)
             )
-        headers = {"Authorization": f"Bearer {self._api_key}"}
         try:
             async with self._session.request(
-                method, f"{self._api_url}{path}", headers=headers, json=body
+                method, url, headers=headers, json=body, allow_redirects=False
             ) as answer:
                 raw = await answer.content.read(1_000_000)
                 if answer.status // 100 == 2:

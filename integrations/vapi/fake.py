@@ -6,7 +6,8 @@
 
 `ring` does what VAPI does when a phone rings: it asks the hub for an assistant, takes its first
 message, sends every sentence of the caller to the assistant's model (a streamed chat completion
-with VAPI's extras), lets the hub run tools, tells of each change, and reports at the end. It holds
+with VAPI's extras and the assistant's tools), has the hub run the tools it calls, tells of each
+change, and reports at the end. A call that is put through by its control URL ends there. It holds
 the hub to VAPI's limits: an assistant within 7.5 s, first words within the model's timeout, single
 lines as tool results. What breaks a limit raises `BrokenPromise`.
 
@@ -31,6 +32,7 @@ Json = dict[str, Any]
 
 ASSISTANT_S = 7.5
 TOOL_S = 20.0
+MOST_ROUNDS = 5
 REQUESTS_KEPT = 1_000
 NUMBER = {
     "id": "4a5a04dc-dcbe-45b1-8f64-fd32a253d136",
@@ -55,6 +57,8 @@ class PhoneCall(msgspec.Struct, kw_only=True):
     messages: list[Json] = []
     """OpenAI form, as sent to the model"""
     slowest_first_words_s: float = 0.0
+    put_through_to: str = ""
+    """the number, once its control URL was told so"""
 
 
 class FakeVapi:
@@ -69,6 +73,7 @@ class FakeVapi:
         """bodies of `POST /call` that were accepted"""
         self.refusals: deque[tuple[int, Json]] = deque()
         """(status, body) for the next API requests, one each"""
+        self._calls: dict[str, PhoneCall] = {}
         self._runner: web.AppRunner | None = None
         self._http: aiohttp.ClientSession | None = None
 
@@ -76,6 +81,7 @@ class FakeVapi:
         app = web.Application()
         app.router.add_post("/call", self._place)
         app.router.add_get("/call", self._list)
+        app.router.add_post("/{id}/control", self._control)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
@@ -116,6 +122,18 @@ class FakeVapi:
 
     async def _list(self, request: web.Request) -> web.Response:
         return self._refused(request) or web.json_response([])
+
+    async def _control(self, request: web.Request) -> web.Response:
+        """A call's control URL, which nobody has to prove anything to."""
+        if self.refusals:
+            status, fault = self.refusals.popleft()
+            return web.json_response(fault, status=status)
+        call, body = self._calls.get(request.match_info["id"]), await request.json()
+        if call is None or body.get("type") != "transfer":
+            return web.json_response({"message": "Not found."}, status=404)
+        self._speak(call, body["content"])
+        call.put_through_to = body["destination"]["number"]
+        return web.json_response({})
 
     # Webhooks
 
@@ -165,6 +183,7 @@ class FakeVapi:
         Raises BrokenPromise.
         """
         call = PhoneCall(id=call_id or str(uuid.uuid4()))
+        self._calls[call.id] = call
         common = self._common(call, caller, name)
         answer = await self._asked(
             hub_url, {"type": "assistant-request", **common}, within_s=ASSISTANT_S
@@ -179,8 +198,11 @@ class FakeVapi:
             if tools and place == len(says) - 1:
                 await self._use_tools(hub_url, call, common, tools)
             call.messages.append({"role": "user", "content": sentence})
-            self._speak(call, await self._think(call, common))
-        ended = {"type": "status-update", "status": "ended", "endedReason": "customer-ended-call"}
+            await self._answer(hub_url, call, common)
+            if call.put_through_to:
+                break
+        reason = "assistant-forwarded-call" if call.put_through_to else "customer-ended-call"
+        ended = {"type": "status-update", "status": "ended", "endedReason": reason}
         await self._asked(hub_url, {**ended, **common})
         if report:
             await self._asked(hub_url, self.report(call, caller, name))
@@ -215,6 +237,7 @@ class FakeVapi:
                 "phoneCallProvider": "twilio",
                 "phoneNumberId": NUMBER["id"],
                 "customer": customer,
+                "monitor": {"controlUrl": f"{self.url}/{call.id}/control"},
             },
             "phoneNumber": NUMBER,
             "customer": customer,
@@ -245,14 +268,38 @@ class FakeVapi:
                 raise BrokenPromise("a tool's result must be text in a single line")
         call.tool_results += answer["results"]
 
-    async def _think(self, call: PhoneCall, common: Json) -> str:
-        """One request to the assistant's model."""
+    async def _answer(self, hub_url: str, call: PhoneCall, common: Json) -> None:
+        """Let the model answer, and run the tools it calls, until it has said something."""
+        for _ in range(MOST_ROUNDS):
+            words, calls = await self._think(call, common)
+            if words:
+                self._speak(call, words)
+            if not calls:
+                return
+            call.messages.append({"role": "assistant", "content": "", "tool_calls": calls})
+            before = len(call.tool_results)
+            await self._use_tools(hub_url, call, common, calls)
+            call.messages += [
+                {
+                    "role": "tool",
+                    "tool_call_id": result["toolCallId"],
+                    "content": result.get("result", result.get("error")),
+                }
+                for result in call.tool_results[before:]
+            ]
+            if call.put_through_to:
+                return
+        raise BrokenPromise("the model calls tools for ever")
+
+    async def _think(self, call: PhoneCall, common: Json) -> tuple[str, list[Json]]:
+        """One request to the assistant's model: what it says, and the tools it calls."""
         assert self._http is not None, "use it as a context manager"
         model = call.assistant["model"]
         url = model["url"].removesuffix("/chat/completions") + "/chat/completions"
         body = {
             "model": model["model"],
             "messages": [*model.get("messages", []), *call.messages],
+            "tools": model.get("tools", []),
             "stream": True,
             "max_tokens": 250,
             "temperature": 0,
@@ -264,6 +311,7 @@ class FakeVapi:
         keys = [c["apiKey"] for c in call.assistant.get("credentials", [])]
         headers = {"Authorization": f"Bearer {keys[0]}"} if keys else {}
         pieces: list[str] = []
+        calls: dict[int, Json] = {}
         began = time.monotonic()
         first_s = 0.0
         async with self._http.post(url, json=body, headers=headers) as answer:
@@ -276,14 +324,28 @@ class FakeVapi:
                 frame = msgspec.json.decode(data)
                 if "error" in frame:
                     raise BrokenPromise(f"the model broke off: {frame['error']}")
-                delta = frame["choices"][0]["delta"].get("content") if frame["choices"] else None
-                if delta:
+                delta = frame["choices"][0]["delta"] if frame["choices"] else {}
+                for part in delta.get("tool_calls") or ():
                     first_s = first_s or time.monotonic() - began
-                    pieces.append(delta)
-        if not pieces or first_s > model.get("timeoutSeconds", 20):
+                    _add(calls, part)
+                if delta.get("content"):
+                    first_s = first_s or time.monotonic() - began
+                    pieces.append(delta["content"])
+        if not (pieces or calls) or first_s > model.get("timeoutSeconds", 20):
             raise BrokenPromise("no first words in time")
         call.slowest_first_words_s = max(call.slowest_first_words_s, first_s)
-        return "".join(pieces)
+        return "".join(pieces), list(calls.values())
+
+
+def _add(calls: dict[int, Json], part: Json) -> None:
+    """A part of a streamed tool call to what came of it before."""
+    function = part.get("function", {})
+    call = calls.setdefault(
+        part["index"], {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
+    )
+    call["id"] = part.get("id") or call["id"]
+    call["function"]["name"] += function.get("name") or ""
+    call["function"]["arguments"] += function.get("arguments") or ""
 
 
 async def _demo(hub_url: str) -> None:

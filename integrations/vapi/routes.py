@@ -12,7 +12,7 @@ import structlog
 from pydantic import BaseModel, Field
 from quart import Blueprint, Response, request
 
-from integrations.vapi import wire
+from integrations.vapi import voice, wire
 from integrations.vapi.ledger import LISTED, Call
 from integrations.vapi.proof import SET_UP
 from tron.clock import iso
@@ -86,7 +86,7 @@ def routes(vapi: "Vapi") -> Blueprint:
     blueprint = Blueprint("vapi", __name__)
 
     @blueprint.post("/vapi/events")
-    @promises("signed", fails=(400, 401, 413))
+    @promises("signed", fails=(400, 401, 413, 502))
     async def events() -> Response:
         """What VAPI tells and asks, as its server URL."""
         raw: bytes = await request.get_data(cache=False)  # type: ignore[assignment]
@@ -94,6 +94,10 @@ def routes(vapi: "Vapi") -> Blueprint:
         event = wire.parse(raw, now_ns=vapi.hub.clock.now_ns())
         if asked := request.args.get("agent"):
             event = msgspec.structs.replace(event, agent=asked)
+        if event.type == voice.TYPE:
+            sound = Response(await vapi.speak(event), content_type="application/octet-stream")
+            sound.timeout = None  # it has a deadline of its own
+            return sound
         answer = await vapi.handle(event, base_url=_base_url(vapi))
         if answer is None:
             return Response(b"", 200)

@@ -3,7 +3,8 @@
 Owns the work in the background between a call's end and its summary: 2 to 4 bullets in the first
 person, put into the memory of that caller, and the caller's contact card. What is due is in the
 ledger, so a hub that is killed in the middle leaves nothing behind that another would not finish,
-and each step may be done twice.
+and each step may be done twice. On a hub that VAPI is not set up for nothing is looked for until
+the first call has ended.
 """
 
 import asyncio
@@ -61,13 +62,25 @@ class Summaries:
         self._work = Tasks("vapi summaries")
         self._busy: dict[int, Call] = {}
         self._wake = asyncio.Event()
+        self._needed = False
+        self._started = False
+        self._looking: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        self._watch.start(self._look_for_ever(), "due")
+    def start(self, *, set_up: bool) -> None:
+        """`set_up`: VAPI is, so calls of before may be due."""
+        self._started = True
+        self._needed = self._needed or set_up
+        self._look_if_needed()
 
     def due(self) -> None:
         """Something may be due now."""
+        self._needed = True
+        self._look_if_needed()
         self._wake.set()
+
+    def _look_if_needed(self) -> None:
+        if self._started and self._needed and self._looking is None:
+            self._looking = self._watch.start(self._look_for_ever(), "due")
 
     async def close(self) -> None:
         """Let what is being written be finished, within a few seconds; the rest is put back."""

@@ -328,9 +328,16 @@ def wanted_destination(body: Json) -> str:
 
 
 def assistant(
-    persona: Persona, *, url: str, token: str | None, caller_name: str, first_message: str = ""
+    persona: Persona,
+    *,
+    url: str,
+    token: str | None,
+    caller_name: str,
+    tools: list[Json],
+    first_message: str = "",
 ) -> Json:
-    """A persona as an inline assistant whose model is the hub at `url`.
+    """A persona as an inline assistant whose model is the hub at `url`; it calls `tools` (OpenAI
+    form) through VAPI.
 
     `server` is left out on purpose: VAPI then goes on using the one it asked us through, with
     its credential.
@@ -344,6 +351,7 @@ def assistant(
             "url": url,
             "model": persona.id,
             "messages": [{"role": "system", "content": SPOKEN}],
+            "tools": tools,
             "metadataSendMode": "variable",
             "timeoutSeconds": LLM_TIMEOUT_S,
         },

@@ -40,7 +40,7 @@ STEP_S = 0.1
 STEP = int(RATE * STEP_S) * 2
 ENGINES = {"TRON_STT": "fake", "TRON_TTS": "fake"}
 QUESTION = "What time is it?"  # what the fake recogniser always hears
-LONG = " ".join(f"This is sentence number {n} of a long story." for n in range(1, 15))
+LONG = " ".join(f"This is sentence number {n} of a long story." for n in range(1, 41))
 TOOL = {
     "type": "client",
     "name": "show_page",
@@ -267,7 +267,7 @@ async def test_speaking_into_an_answer_interrupts_it(
     )
     await talk.start()
     person.say(spoken)
-    await eventually(lambda: person.audible_s > 3, within_s=10, what="some of the story")
+    await eventually(lambda: person.audible_s > 3, what="some of the story")
     person.say(spoken)
     await eventually(lambda: None in person.heard, what="the interruption")
     await eventually(lambda: bool(talk.diary.corrections), what="the correction")
@@ -319,10 +319,10 @@ async def test_with_no_key_and_no_network_the_question_is_understood(
     running, person = await hub(TRON_BRAIN="offline"), Person()
     talk = Talk(running, audio_interface=person)
     await talk.start()
-    await eventually(lambda: person.audible_s > 1, within_s=20, what="the greeting")
+    await eventually(lambda: person.audible_s > 1, what="the greeting")
     await asyncio.sleep(1)
     person.say(spoken)
-    await eventually(lambda: len(talk.diary.answers) == 2, within_s=20, what="the answer")
+    await eventually(lambda: len(talk.diary.answers) == 2, what="the answer")
     assert "time" in talk.diary.heard[0].lower()
     await talk.end()
 
@@ -333,7 +333,7 @@ async def test_a_goodbye_of_the_persona_is_a_clean_end(hub: Hubs, fake: FakeProv
     talk = Talk(running, audio_interface=person)
     await talk.start()
     await talk.send("That was all, thank you.")
-    await eventually(lambda: len(talk.diary.ends) == 1, within_s=10, what="the end")
+    await eventually(lambda: len(talk.diary.ends) == 1, what="the end")
     (end,) = talk.diary.ends
     assert (end.reason, end.close_code) == ("agent", 1000)
     assert talk.diary.answers[-1] == "Goodbye."
@@ -529,7 +529,7 @@ async def test_many_who_vanish_leave_nothing_behind(hub: Hubs) -> None:
             calls = await answer.json()
         return len(calls) == 12 and all(call["ended_at"] for call in calls)
 
-    await eventually(all_ended, within_s=15, what="every call's ending")
+    await eventually(all_ended, what="every call's ending")
     async with running.http.get("/api/calls") as answer:
         causes = {call["cause"] for call in await answer.json()}
     assert causes == {"client-hung-up"}

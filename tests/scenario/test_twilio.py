@@ -85,14 +85,28 @@ async def detail(running: RunningHub, call: FakeCall) -> dict[str, Any]:
         return found
 
 
+async def answered(running: RunningHub, call: FakeCall) -> None:
+    """Wait until the caller has heard an answer to its end."""
+
+    async def heard() -> bool:
+        (mine,) = [c for c in await calls(running) if c["external_id"] == call.sid]
+        async with running.http.get(f"/api/calls/{mine['id']}") as answer:
+            turns = (await answer.json())["turns"]
+        return bool(turns) and turns[0]["ending"] is not None
+
+    await eventually(heard, what="the answer's end")
+
+
 async def test_a_whole_call_offline(phones: Phones) -> None:
     """Understood, answered, and the answer can be understood in turn."""
     async with phones() as (twilio, running):
         call = await twilio.dial(CALLER, agent="maya")
-        await call.until_quiet()
-        greeting = len(call.heard)
-        await call.speak(await spoken("What time is it?"))
         await call.until_quiet(for_ms=1_500)
+        greeting = len(call.heard)
+        asked_ms = call.at_ms
+        await call.speak(await spoken("What time is it?"))
+        await answered(running, call)
+        answered_ms = call.at_ms
         await call.hang_up()
         told = await detail(running, call)
         assert (told["cause"], told["agent"], told["caller"]) == (
@@ -103,7 +117,7 @@ async def test_a_whole_call_offline(phones: Phones) -> None:
         (turn,) = told["turns"]
         assert "time" in turn["said"].lower()
         assert turn["ending"] == "completed"
-        assert 0 < turn["total_ms"] < 3_000
+        assert 0 < turn["total_ms"] < answered_ms - asked_ms
         assert turn["total_ms"] >= turn["waited_ms"]
         assert "hello" in await understood(call.heard[:greeting])
         said = next(e["text"] for e in told["timeline"] if e["kind"] == "say" and e["turn"])
@@ -122,8 +136,7 @@ async def test_speaking_into_the_answer_silences_it(phones: Phones) -> None:
         await call.until(lambda: call.count("media") > before + 5)
         await asyncio.sleep(1.0)
         await call.speak(await spoken("Stop it now please, that is enough for me."))
-        clears = [event for event in call.events if event.kind == "clear"]
-        assert clears, "the carrier's buffer was cleared"
+        await call.until(lambda: call.count("clear") > 0)  # of the carrier's buffer
         await call.hang_up()
         told = await detail(running, call)
         assert told["turns"][0]["ending"] == "interrupted"
@@ -175,9 +188,9 @@ async def test_a_bad_line_is_understood_all_the_same(phones: Phones) -> None:
     async with phones() as (twilio, running):
         line = Line(jitter_ms=120, loss=0.01, duplicates=0.05)
         call = await twilio.dial(CALLER, line=line)
-        await call.until_quiet()
-        await call.speak(await spoken("What time is it?"))
         await call.until_quiet(for_ms=1_500)
+        await call.speak(await spoken("What time is it?"))
+        await answered(running, call)
         await call.hang_up()
         told = await detail(running, call)
         assert "time" in told["turns"][0]["said"].lower()
@@ -272,5 +285,5 @@ async def test_a_hub_that_stops_lets_its_calls_finish(phones: Phones) -> None:
         await call.until(lambda: call.count("media") > 0)
         running.allow("StreamReaderProtocol")  # Python 3.11 logs connections that a stop cancels
         stopping = asyncio.create_task(running.terminate())
-        await call.until(lambda: call.count("closed") > 0, within_s=15)
+        await call.until(lambda: call.count("closed") > 0)
         assert await stopping == 0

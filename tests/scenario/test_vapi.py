@@ -30,13 +30,13 @@ async def calls(hub: RunningHub, token: str = "") -> list[dict[str, Any]]:
     return found
 
 
-async def summed_up(hub: RunningHub, *, token: str = "", within_s: float = 15) -> dict[str, Any]:
+async def summed_up(hub: RunningHub, *, token: str = "") -> dict[str, Any]:
     """The only call of a hub, once there is a summary of it."""
 
     async def done() -> bool:
         return [call["summary_state"] for call in await calls(hub, token)] == ["done"]
 
-    await eventually(done, within_s=within_s, what="a summary")
+    await eventually(done, what="a summary")
     return (await calls(hub, token))[0]
 
 
@@ -75,7 +75,6 @@ async def test_a_call_to_a_protected_hub_and_the_next_one(hub: Hubs) -> None:
         assert call.assistant["credentials"][0]["apiKey"].startswith("tron_")
         assert [result["toolCallId"] for result in call.tool_results] == ["t1", "t2"]
         assert all("result" in result for result in call.tool_results)
-        assert call.slowest_first_words_s < 5
         sessions = await get(home, "/api/sessions", token)
         assert CALLER not in [session["caller_id"] for session in sessions], "it ended"
         await vapi.tell(home.base_url, vapi.report(call, CALLER, "Ada"))
@@ -137,8 +136,8 @@ async def test_two_hubs_on_one_database_told_the_same_report(
 
 async def test_a_hub_killed_between_report_and_summary(fake: FakeProvider, hub: Hubs) -> None:
     fake.script(Hang())
-    running = await hub(OPENAI_BASE_URL=fake.base_url)
-    async with FakeVapi() as vapi:
+    running = await hub(OPENAI_BASE_URL=fake.base_url, VAPI_SECRET="s3cret")
+    async with FakeVapi(secret="s3cret") as vapi:
         messages = [{"role": "user", "content": "My dog is called Rex."}]
         report = vapi.report(PhoneCall(id="c-1", messages=messages), CALLER, "Ada")
         assert (await vapi.tell(running.base_url, report))[0] == 200
@@ -146,7 +145,7 @@ async def test_a_hub_killed_between_report_and_summary(fake: FakeProvider, hub: 
     await running.kill()
     fake.always = Reply("- I learned that the dog is called Rex.\n- I promised to remember it.")
     await running.start()
-    call = await summed_up(running, within_s=45)
+    call = await summed_up(running)
     assert "Rex" in call["summary"]
 
 
@@ -154,8 +153,8 @@ async def test_a_hub_told_to_stop_leaves_the_summary_to_the_next(
     fake: FakeProvider, hub: Hubs
 ) -> None:
     fake.script(Hang())
-    running = await hub(OPENAI_BASE_URL=fake.base_url)
-    async with FakeVapi() as vapi:
+    running = await hub(OPENAI_BASE_URL=fake.base_url, VAPI_SECRET="s3cret")
+    async with FakeVapi(secret="s3cret") as vapi:
         messages = [{"role": "user", "content": "My dog is called Rex."}]
         await vapi.tell(
             running.base_url, vapi.report(PhoneCall(id="c-1", messages=messages), CALLER)
@@ -164,4 +163,4 @@ async def test_a_hub_told_to_stop_leaves_the_summary_to_the_next(
     assert await running.terminate() == 0
     fake.always = Reply("- I learned that the dog is called Rex.")
     await running.start()
-    assert "Rex" in (await summed_up(running, within_s=10))["summary"]
+    assert "Rex" in (await summed_up(running))["summary"]

@@ -13,13 +13,13 @@ from quart.testing.connections import WebsocketDisconnectError, WebsocketRespons
 from werkzeug.datastructures import Headers
 
 from integrations.elevenlabs import ElevenLabs, attach
+from tests.harness.waiting import PATIENCE_S
 from tron.app import create_app, open_hub
 from tron.hub import Hub
 from tron.settings import Settings
 
 ROOT = Path(__file__).parents[3]
 FIXTURES = ROOT / "integrations" / "elevenlabs" / "fixtures"
-WAIT_S = 10.0
 
 
 def fixture(name: str) -> bytes:
@@ -54,7 +54,7 @@ class Client:
         await self.send({"type": "conversation_initiation_client_data", **fields})
 
     async def receive(self) -> dict[str, Any]:
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(PATIENCE_S):
             frame: dict[str, Any] = msgspec.json.decode(await self._connection.receive())
         self.frames.append(frame)
         return frame

@@ -12,6 +12,7 @@ from integrations.openai.fake import FakeProvider
 from tests.harness.waiting import eventually
 from tests.unit.elevenlabs.conftest import Client, Wire, Wired
 from tron.calls import outbox
+from tron.calls.call import Call
 from tron.calls.signals import Interrupt
 from tron.storage.tables import HOUSE
 
@@ -272,6 +273,7 @@ async def test_sound_that_goes_on_after_a_cough_is_not_dropped(wire: Wire) -> No
     async with wire() as wired, wired.socket() as client:
         await voice(wired, client)
         (call,) = wired.hub.switchboard.live
+        assert isinstance(call, Call)
         carrier = call._wire
         carrier.play(b"\0" * 640)
         carrier.clear()

@@ -10,9 +10,10 @@ from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
 from integrations.elevenlabs.fake import FakeElevenLabs, SpeechEngineCall
-from integrations.openai.behaviours import Reply, Slow, Status
+from integrations.openai.behaviours import Reply, Status
 from integrations.openai.fake import FakeProvider
 from tests.harness.hub import free_port
+from tests.harness.waiting import eventually
 from tests.unit.elevenlabs.conftest import Wire, Wired
 from tests.unit.elevenlabs.test_agent_socket import thinking
 from tron.storage.tables import HOUSE
@@ -40,14 +41,16 @@ class Served:
         self._task = asyncio.ensure_future(
             serve(self._wired.app, config, shutdown_trigger=self._stop.wait)
         )
-        async with aiohttp.ClientSession() as http:
-            for _ in range(200):
-                try:
-                    async with http.get(f"http://127.0.0.1:{self.port}/health"):
-                        break
-                except aiohttp.ClientConnectionError:
-                    await asyncio.sleep(0.01)
+        await eventually(self._answers)
         return f"http://127.0.0.1:{self.port}"
+
+    async def _answers(self) -> bool:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        except ConnectionRefusedError:
+            return False
+        writer.close()
+        return True
 
     async def __aexit__(self, *_: object) -> None:
         self._stop.set()
@@ -135,8 +138,9 @@ async def test_what_is_missing_to_point_an_agent_is_said(
 
 
 async def test_a_token_that_could_not_be_handed_over_is_worth_nothing(
-    wire: Wire, eleven: FakeElevenLabs
+    wire: Wire, eleven: FakeElevenLabs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("elevenlabs.core.http_client.INITIAL_RETRY_DELAY_SECONDS", 0.01)
     async with wire(public_url="https://hub.test", **keyed(eleven)) as wired:
         answer = await point(wired, "agent_unknown")
         assert answer.status == 502
@@ -210,8 +214,8 @@ async def test_the_speech_engine_gets_its_words(
 async def test_a_new_transcript_ends_the_answer_under_way(
     wire: Wire, eleven: FakeElevenLabs, fake: FakeProvider
 ) -> None:
-    slow = "One two three four five six seven eight nine ten"
-    fake.script(Slow(token_ms=50, text=slow), Reply("Stopped."))
+    fake.hold = asyncio.Event()
+    fake.script(Reply("One two three four five six seven eight nine ten"), Reply("Stopped."))
     async with wire(**keyed(eleven), **thinking(fake)) as wired, Served(wired) as url:
         async with eleven.speech_engine(url, wired.hub.clock.now_ms) as call:
             await ready(call)
@@ -221,6 +225,8 @@ async def test_a_new_transcript_ends_the_answer_under_way(
             await call.say(5, ("user", "Count"))  # a duplicate of what is being answered
             await call.say(4, ("user", "Too late"))
             await call.say(6, ("user", "Count"), ("agent", "One"), ("user", "Stop"))
+            await eventually(lambda: len(fake.requests) == 2)
+            fake.hold.set()
             assert await call.answer(6) == "Stopped."
             events = [frame["event_id"] for frame in call.frames]
             assert events == sorted(events)  # nothing of the old answer after the new one

@@ -6,17 +6,19 @@ from typing import Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from integrations.twilio import media
-from tests.harness.waiting import eventually
+from tests.harness.waiting import PATIENCE_S, eventually
 from tests.unit.twilio.conftest import Office, Offices, fixture
+from tron.calls.call import Call
 
 SILENCE = base64.b64encode(b"\xff" * 160).decode()
 
 
 async def until(socket: Any, event: str) -> Any:
     """Read on until a message of this kind."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             message = await socket.receive_json()
             if message["event"] == event:
@@ -51,6 +53,7 @@ async def test_a_mark_counts_only_if_nothing_was_cleared_after_it(office: Office
         await socket.send_json({"event": "dtmf", "dtmf": {"digit": "#"}})
         await socket.send_json(mark)
         (call,) = office.hub.switchboard.live
+        assert isinstance(call, Call)
         await eventually(lambda: not call._machine.speaking)
         for _ in range(2):  # came back twice, or was never asked for: nothing happens
             await socket.send_json(mark)
@@ -213,5 +216,8 @@ async def test_all_lines_are_busy(offices: Offices) -> None:
             reject = document.find("Reject")
             assert reject is not None
             assert reject.get("reason") == "busy"
-            async with office.call(spare) as late:
-                assert await office.closed(late) == 1013
+            with capture_logs() as logs:
+                async with office.call(spare) as late:
+                    assert await office.closed(late) == 1013
+            # Nothing is wrong with the hub.
+            assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == []

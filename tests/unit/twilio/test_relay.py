@@ -5,12 +5,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integrations.twilio import relay
-from tests.harness.waiting import eventually
+from integrations.twilio import relay, talk
+from tests.harness.waiting import PATIENCE_S, eventually
 from tests.unit.twilio.conftest import Office, Offices, fixture
 from tron.errors import Invalid
 from tron.storage.tables import HOUSE
@@ -36,7 +37,7 @@ async def call(office: Office, ticket: str | None = None) -> AsyncIterator[Any]:
 async def answer(socket: Any) -> str:
     """The text of one whole answer."""
     said: str = ""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             message = await socket.receive_json()
             if message["type"] == "text":
@@ -77,8 +78,16 @@ async def test_a_prompt_is_answered_and_the_greeting_remembered(desk: Office) ->
     words = await transcript(desk)
     assert words[0] == ("assistant", "Hello, this is Tony.")
     assert words[1] == ("user", "What can you do?")
-    kinds = [line.kind for line in await desk.lines(record)]
-    assert kinds == ["started", "turn_began", "first_audio", "answer_over", "ended"]
+    lines = await desk.lines(record)
+    kinds = list(dict.fromkeys(line.kind for line in lines if line.turn))
+    assert kinds == ["turn_began", "say", "first_audio", "answer_over", "turn_over", "ended"]
+    assert [(line.kind, line.text) for line in lines if not line.turn] == [
+        ("started", ""),
+        ("say", "Hello, this is Tony."),
+    ]
+    told = " ".join(line.text for line in lines if line.kind == "say" and line.turn)
+    assert told.split() == said.split(), "the ledger holds what was said"
+    assert [line.text for line in lines if line.kind == "ended"] == ["carrier-closed"]
 
 
 @pytest.mark.parametrize("duration", [700, "700"])
@@ -124,10 +133,10 @@ async def test_keys_and_languages(desk: Office) -> None:
 
 
 async def test_goodbye_ends_the_call(desk: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay, "LONGEST_GOODBYE_S", 0.01)
+    monkeypatch.setattr(talk, "LONGEST_GOODBYE_MS", 0)
     async with call(desk) as socket:
         await socket.send_json(prompt("Goodbye."))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while (message := await socket.receive_json())["type"] != "end":
                 pass
         assert "persona-ended-call" in message["handoffData"]
@@ -135,6 +144,117 @@ async def test_goodbye_ends_the_call(desk: Office, monkeypatch: pytest.MonkeyPat
     (record,) = await desk.ended()
     assert record.cause == "persona-ended-call"
     document, _ = await desk.voice("/twilio/voice?again=1", CallStatus="in-progress")
+    assert [verb.tag for verb in document] == ["Hangup"]
+
+
+async def test_it_counts_as_a_call_and_is_ended_as_one(offices: Offices) -> None:
+    async with offices(twilio_mode="relay", max_calls=1) as office, call(office) as socket:
+        await eventually(lambda: len(office.hub.switchboard.live) == 1)
+        document, _ = await office.voice(CallSid="CA2")
+        assert [verb.tag for verb in document] == ["Reject"], "the line is taken"
+        (record,) = await office.records()
+        status, body = await office.request("GET", f"/api/calls/{record.id}")
+        shown = msgspec.json.decode(body)
+        assert (status, shown["wire"], shown["cause"]) == (200, "twilio-relay", None)
+        assert shown["timeline"][0]["kind"] == "started"
+        status, _ = await office.request("DELETE", f"/api/calls/{record.id}")
+        assert status == 200
+        async with asyncio.timeout(PATIENCE_S):
+            while (message := await socket.receive_json())["type"] != "end":
+                pass
+        assert "operator-hung-up" in message["handoffData"]
+        assert await office.closed(socket) == 1000
+        (record,) = await office.ended()
+        assert record.cause == "operator-hung-up"
+        endings = [line for line in await office.lines(record) if line.kind == "ended"]
+        assert [line.text for line in endings] == ["operator-hung-up"]
+        await eventually(lambda: office.hub.switchboard.live == [])
+        document, ticket = await office.voice(CallSid="CA3")
+        assert ticket, "and there is a line again"
+
+
+async def test_one_too_many_is_not_begun(offices: Offices) -> None:
+    async with offices(twilio_mode="relay", max_calls=1) as office:
+        _, first = await office.voice(CallSid="CA1")
+        _, second = await office.voice(CallSid="CA1")
+        async with call(office, first):
+            await eventually(lambda: len(office.hub.switchboard.live) == 1)
+            async with call(office, second) as late:
+                assert await office.closed(late) == 1013
+            assert len(office.hub.switchboard.live) == 1
+            assert len(await office.records()) == 1
+
+
+async def test_a_hub_that_closes_ends_it(offices: Offices) -> None:
+    async with offices(twilio_mode="relay") as office, call(office) as socket:
+        await socket.send_json(prompt("What can you do?"))
+        await answer(socket)
+        await office.hub.switchboard.close()
+        (record,) = await office.records()
+        assert (record.cause, record.session_key != "") == ("hub-stopping", True)
+        assert office.hub.switchboard.live == []
+
+
+async def test_an_answer_that_is_cut_off_ends_once(desk: Office) -> None:
+    async with call(desk) as socket:
+        await socket.send_json(prompt("What can you do?"))
+        said = await answer(socket)
+        heard = said.split()[0]
+        for _ in range(2):
+            await socket.send_json({"type": "interrupt", "utteranceUntilInterrupt": heard})
+        await eventually(lambda: _is_last(desk, heard))
+        await socket.send_json(prompt("What time is it?"))
+        await answer(socket)
+    (record,) = await desk.ended()
+    endings = [
+        (line.turn, line.kind, line.text)
+        for line in await desk.lines(record)
+        if line.kind in ("turn_over", "turn_dropped")
+    ]
+    assert endings == [(1, "turn_dropped", heard), (2, "turn_over", "completed")]
+
+
+async def test_who_speaks_into_the_goodbye_is_not_hung_up_on(desk: Office) -> None:
+    async with call(desk) as socket:
+        await socket.send_json(prompt("Goodbye."))
+        said = await answer(socket)
+        await socket.send_json({"type": "interrupt", "utteranceUntilInterrupt": said.split()[0]})
+        await socket.send_json(prompt("What time is it?"))
+        assert ":" in await answer(socket)
+        (live,) = desk.hub.switchboard.live
+        for _ in range(5):
+            live.tick()
+        assert live.cause is None
+
+
+async def test_handoff_data_that_is_no_number_is_not_called(desk: Office) -> None:
+    for data in ("", "{", "[]", '{"to":"911"}', '{"to":5}', '{"to":"+1<Dial/>"}', "[" * 50_000):
+        document, _ = await desk.voice(
+            "/twilio/voice?again=1", CallStatus="in-progress", HandoffData=data
+        )
+        assert [verb.tag for verb in document] == ["Connect"], data
+    document, _ = await desk.voice(
+        "/twilio/voice?again=1&agent=maya",
+        CallStatus="in-progress",
+        HandoffData='{"cause":"transferred","to":"+14155550188"}',
+    )
+    (dial,) = document
+    assert (dial.tag, "".join(dial.itertext())) == ("Dial", "+14155550188")
+    assert dial.get("action") == "http://127.0.0.1:3000/twilio/voice?back=1&agent=maya"
+
+
+@pytest.mark.parametrize("status", ["busy", "no-answer", "failed", "canceled"])
+async def test_who_is_not_reached_brings_the_caller_back(desk: Office, status: str) -> None:
+    document, ticket = await desk.voice(
+        "/twilio/voice?back=1&agent=maya", CallStatus="in-progress", DialCallStatus=status
+    )
+    noun = document.find("Connect/ConversationRelay")
+    assert noun is not None
+    assert "nobody answered" in str(noun.get("welcomeGreeting"))
+    assert ticket
+    document, _ = await desk.voice(
+        "/twilio/voice?back=1", CallStatus="in-progress", DialCallStatus="completed"
+    )
     assert [verb.tag for verb in document] == ["Hangup"]
 
 

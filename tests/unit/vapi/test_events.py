@@ -345,12 +345,6 @@ async def test_endpointing_waits_for_the_rest_of_a_number(wire: Wire) -> None:
         assert await told(wired, "call.endpointing.request") == {"timeoutSeconds": 1.2}
 
 
-async def test_speech_is_refused_honestly(wire: Wire) -> None:
-    async with wire(vapi_secret="s3cret") as wired:
-        answer = await wired.tell(fixture("voice-request"), **SECRET)
-        assert (answer.status, answer.json["error"]["code"]) == (503, "no_speech_synthesis")
-
-
 async def test_a_campaign_leaves_those_alone_who_asked_for_it(wire: Wire) -> None:
     async with wire(vapi_secret="s3cret") as wired:
         assert await told(wired, "campaign.predial") == {"eligible": True}
@@ -525,6 +519,44 @@ async def test_a_summary_that_fails_is_tried_again_and_given_up_at_last(
 
         await eventually(given_up)
         assert tried == ledger.ATTEMPTS
+
+
+async def test_where_vapi_is_not_set_up_nothing_is_looked_for(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("integrations.vapi.summaries.LOOK_S", 0.001)
+    looks = 0
+
+    def looking(wired: Wired) -> None:
+        really = wired.vapi.ledger.take
+
+        async def take(mine: Any, limit: int) -> Any:
+            nonlocal looks
+            looks += 1
+            return await really(mine, limit)
+
+        monkeypatch.setattr(wired.vapi.ledger, "take", take)
+
+    async with wire() as wired:
+        looking(wired)
+        await wired.vapi.start()
+        before = {task.get_name() for task in asyncio.all_tasks()}
+        for _ in range(20):
+            await asyncio.sleep(0.001)
+        assert looks == 0
+        assert not any("due" in name for name in before)
+        # A call all the same, from this machine: now there is something to look for.
+        assert (await wired.tell(fixture("end-of-call-report"))).status == 200
+        assert (await summed_up(wired))["summary"]
+        assert looks > 0
+
+
+@pytest.mark.parametrize("setting", ["vapi_secret", "vapi_api_key"])
+async def test_where_it_is_what_a_hub_before_left_is_found(wire: Wire, setting: str) -> None:
+    async with wire() as wired:
+        assert (await wired.tell(fixture("end-of-call-report"))).status == 200
+    async with wire(**{setting: "s3cret"}) as wired:
+        assert (await summed_up(wired))["summary"]
 
 
 async def test_a_hub_that_closes_puts_its_work_back(
