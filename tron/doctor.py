@@ -8,15 +8,15 @@ prints the findings as they come.
 
 import asyncio
 import os
+import struct
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Literal
 
 import msgspec
-from packaging.requirements import Requirement
 
 from tron.agents.persona import Persona
 from tron.agents.registry import Registry
@@ -26,10 +26,13 @@ from tron.brain.fake import FakeBrain
 from tron.brain.openai import OpenAIProvider
 from tron.clock import SystemClock
 from tron.conversation.turns import Message
-from tron.errors import ProviderError, StorageUnavailable
+from tron.errors import ProviderError, StorageUnavailable, TronError
+from tron.events import Bus
 from tron.life.feeds import Feed, Feeds
 from tron.life.outside import Outside, Unreachable
 from tron.settings import Settings, SettingsError
+from tron.speech.contract import SpeechFailed
+from tron.speech.engines import ALONE, Speech
 from tron.storage.store import Store
 from tron.web.security import Security, check_bind
 
@@ -65,6 +68,8 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         yield found
         async for finding in _models(settings, personas):
             yield finding
+        async for finding in _speech(settings):
+            yield finding
         if store is not None:
             async for finding in _feeds(personas, store, outside):
                 yield finding
@@ -94,6 +99,8 @@ async def _integrations(settings: Settings) -> AsyncIterator[Finding]:
 
 
 def _python() -> Finding:
+    from packaging.requirements import Requirement  # a hub imports `Finding`, and not this
+
     running = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info[:2] < OLDEST_PYTHON:
         return Finding("Python", "failed", running, "Tron needs Python 3.11 or newer.")
@@ -226,6 +233,54 @@ async def _ask(provider: OpenAIProvider, model: str) -> Finding:
         return Finding(name, "failed", detail, hint)
     took = clock.monotonic() - began
     return Finding(name, "ok", f"{provider.name} answers, first words after {took:.2f} s")
+
+
+async def _speech(settings: Settings) -> AsyncIterator[Finding]:
+    """Have the chosen engines speak and hear, without the local ones that stand behind them."""
+    try:
+        speech = Speech(settings, clock=SystemClock(), bus=Bus())
+    except SettingsError as error:
+        yield Finding("speech", "failed", str(error), "See docs/speech.md.")
+        return
+
+    async def speak() -> str:
+        async with aclosing(speech.mouth.speak("I am ready.", voice="")) as audio:
+            size = sum([len(chunk) async for chunk in audio])
+        if not size:
+            raise SpeechFailed("It said nothing.")
+        return f"{size / 2 / speech.mouth.facts.sample_rate:.1f} s of speech"
+
+    async def hear() -> str:
+        second = b"".join(struct.pack("<h", (at * 97) % 8000 - 4000) for at in range(16_000))
+        await speech.ears.transcribe(second)
+        return "a second of noise was listened to"
+
+    for name, env, choice, engine, trial in (
+        ("speech recognition", "TRON_STT", settings.stt, speech.ears.facts, hear),
+        ("speech synthesis", "TRON_TTS", settings.tts, speech.mouth.facts, speak),
+    ):
+        if choice in ALONE:
+            yield Finding(name, "off", f"{engine.name}, on this machine", f"Set {env} for another.")
+            continue
+        yield await _tried(name, engine.name, trial)
+    await speech.close()
+
+
+async def _tried(name: str, engine: str, trial: Callable[[], Awaitable[str]]) -> Finding:
+    clock = SystemClock()
+    began = clock.monotonic()
+    try:
+        async with asyncio.timeout(MODEL_WAIT_S):
+            did = await trial()
+    except (TronError, TimeoutError) as error:
+        detail = f"{engine}: {str(error) or f'no answer within {MODEL_WAIT_S:g} s'}"
+        return Finding(
+            name,
+            "failed",
+            detail,
+            "Check its key or its model; until then the local engine does it.",
+        )
+    return Finding(name, "ok", f"{engine}: {did}, in {clock.monotonic() - began:.2f} s")
 
 
 async def _feeds(personas: list[Persona], store: Store, outside: Outside) -> AsyncIterator[Finding]:

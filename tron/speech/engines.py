@@ -1,11 +1,15 @@
 """The engines this hub hears and speaks with, as its settings say.
 
-Owns them all: which one is used, that the local one stands behind a provider's, and their end.
+Owns them all: which one is used, that the local one stands behind every other, and their end.
 Nothing is loaded here: a model, a connection or a library comes with the first caller who needs
-it, so a hub that nobody phones pays nothing for its ears.
+it, so a hub that nobody phones pays nothing for its ears. Only models that the operator brings as
+files are loaded when the hub starts to serve (`start`): they are large, and were asked for.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -15,12 +19,13 @@ from tron.breaker import CircuitBreaker
 from tron.clock import Clock
 from tron.errors import Invalid
 from tron.events import Bus
-from tron.settings import Settings
-from tron.speech import deepgram, elevenlabs, openai
+from tron.settings import Settings, SettingsError
+from tron.speech import deepgram, elevenlabs, kokoro, openai, piper, whisper
 from tron.speech.contract import Recogniser, SpeechFailed, Synthesiser, Voice, VoiceActivity
 from tron.speech.espeak import Espeak
 from tron.speech.fake import FakeRecogniser, FakeSynthesiser
 from tron.speech.fallback import FallbackRecogniser, FallbackSynthesiser
+from tron.speech.given import NotGiven
 from tron.speech.moonshine import Moonshine
 from tron.speech.remote import Remote
 from tron.speech.silero import Silero
@@ -37,6 +42,13 @@ SYNTHESISERS: dict[str, Any] = {
     "deepgram": deepgram.DeepgramSynthesiser,
 }
 
+GIVEN_VOICES: dict[str, Callable[[str, Path], kokoro.Kokoro | piper.Piper]] = {
+    "kokoro": kokoro.given,
+    "piper": piper.given,
+}
+ALONE = ("local", "fake")
+"""engines with nothing behind them"""
+
 log = structlog.get_logger(__name__)
 
 
@@ -44,14 +56,24 @@ class Speech:
     """See the module."""
 
     def __init__(self, settings: Settings, *, clock: Clock, bus: Bus) -> None:
+        """Raises SettingsError if an engine is asked for whose model or package is not there."""
         self._settings = settings
         self._clock = clock
         self._bus = bus
         self._silero = Silero()
-        self._ears: Recogniser = Moonshine()
-        self._mouth: Synthesiser = Espeak()
+        self._local_ears: Recogniser = Moonshine()
+        self._local_mouth: Synthesiser = Espeak()
+        self._given: list[whisper.Whisper | kokoro.Kokoro | piper.Piper] = []
+        self.ears: Recogniser = self._chosen_ears()
+        """the engine that was chosen, without the one behind it"""
+        self.mouth: Synthesiser = self._chosen_mouth()
         self.recogniser: Recogniser = self._recogniser()
         self.synthesiser: Synthesiser = self._synthesiser()
+
+    def start(self) -> None:
+        """Begin to load the models that were given, in their threads."""
+        for engine in self._given:
+            engine.start()
 
     async def activity(self, sample_rate: int) -> VoiceActivity:
         """A detector for one caller whose audio comes at `sample_rate`; its own rate may differ
@@ -87,36 +109,66 @@ class Speech:
         return any(voice.id == id for voice in await self.synthesiser.voices())
 
     async def close(self) -> None:
-        for engine in (self.recogniser, self.synthesiser, self._ears, self._mouth):
+        for engine in (self.recogniser, self.synthesiser, self._local_ears, self._local_mouth):
             await engine.close()
 
-    def _recogniser(self) -> Recogniser:
+    def _chosen_ears(self) -> Recogniser:
         settings = self._settings
-        if settings.stt == "local":
-            return self._ears
-        if settings.stt == "fake":
-            return FakeRecogniser(
-                text=settings.fake_transcript, delay_s=settings.fake_stt_delay_ms / 1000
-            )
+        match settings.stt:
+            case "local":
+                return self._local_ears
+            case "fake":
+                return FakeRecogniser(
+                    text=settings.fake_transcript, delay_s=settings.fake_stt_delay_ms / 1000
+                )
+            case "whisper":
+                with _asked_for("TRON_STT", settings.stt):
+                    ears = whisper.given(settings.stt_model, settings.home)
+                self._given.append(ears)
+                return ears
+            case provider:
+                made: Recogniser = RECOGNISERS[provider](
+                    self._remote(provider), model=settings.stt_model
+                )
+                return made
+
+    def _chosen_mouth(self) -> Synthesiser:
+        settings = self._settings
+        match settings.tts:
+            case "local":
+                return self._local_mouth
+            case "fake":
+                return FakeSynthesiser(delay_s=settings.fake_tts_delay_ms / 1000)
+            case "kokoro" | "piper" as name:
+                with _asked_for("TRON_TTS", name):
+                    mouth = GIVEN_VOICES[name](settings.tts_model, settings.home)
+                self._given.append(mouth)
+                return mouth
+            case provider:
+                made: Synthesiser = SYNTHESISERS[provider](
+                    self._remote(provider), model=settings.tts_model
+                )
+                return made
+
+    def _recogniser(self) -> Recogniser:
+        if self._settings.stt in ALONE:
+            return self.ears
         return FallbackRecogniser(
-            RECOGNISERS[settings.stt](self._remote(settings.stt), model=settings.stt_model),
-            self._ears,
+            self.ears,
+            self._local_ears,
             breaker=CircuitBreaker(self._clock),
-            silence_s=settings.speech_timeout_s,
+            silence_s=self._settings.speech_timeout_s,
             failed=partial(self._failed, "stt"),
         )
 
     def _synthesiser(self) -> Synthesiser:
-        settings = self._settings
-        if settings.tts == "local":
-            return self._mouth
-        if settings.tts == "fake":
-            return FakeSynthesiser(delay_s=settings.fake_tts_delay_ms / 1000)
+        if self._settings.tts in ALONE:
+            return self.mouth
         return FallbackSynthesiser(
-            SYNTHESISERS[settings.tts](self._remote(settings.tts), model=settings.tts_model),
-            self._mouth,
+            self.mouth,
+            self._local_mouth,
             breaker=CircuitBreaker(self._clock),
-            silence_s=settings.speech_timeout_s,
+            silence_s=self._settings.speech_timeout_s,
             failed=partial(self._failed, "tts"),
         )
 
@@ -134,9 +186,9 @@ class Speech:
         return connect(url, key, silence_s=settings.speech_timeout_s)
 
     def _failed(self, kind: str, provider: str, error: SpeechFailed) -> None:
-        """A local engine has taken over from a provider's."""
+        """The local engine has taken over from the chosen one."""
         log.warning("speech.fell_back", kind=kind, provider=provider, error=error.message)
-        local = (self._ears if kind == "stt" else self._mouth).facts.name
+        local = (self._local_ears if kind == "stt" else self._local_mouth).facts.name
         self._bus.publish(
             events.ProviderFailed(
                 at=self._clock.now_ms(),
@@ -146,3 +198,12 @@ class Speech:
                 fallback=local,
             )
         )
+
+
+@contextmanager
+def _asked_for(setting: str, engine: str) -> Iterator[None]:
+    """Makes what is missing for an engine a fault of the setting that asks for it."""
+    try:
+        yield
+    except NotGiven as error:
+        raise SettingsError(f"{setting}={engine}: {error}") from None
