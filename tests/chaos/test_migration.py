@@ -1,4 +1,4 @@
-"""A hub killed in the middle of its first migration leaves a database that the next one can use."""
+"""A hub killed while it makes its tables leaves a database that the next one can use."""
 
 import asyncio
 import subprocess
@@ -14,22 +14,21 @@ from tron.storage import migrations
 from tron.storage.store import Store
 from tron.storage.tables import sessions
 
-# The hook lives here, not in the hub: the migration stops after a few tables and waits to be shot.
+# The hook lives here, not in the hub: its making stops after a few tables and waits to be shot.
 MIGRATE = """
 import asyncio, sys, time
-from alembic import op
+from sqlalchemy import Table, event
 from tron.storage.store import Store
 
-create, made = op.create_table, []
+made = []
 
-def create_slowly(name, *columns, **more):
-    create(name, *columns, **more)
-    made.append(name)
+@event.listens_for(Table, "after_create")
+def slowly(table, connection, **more):
+    made.append(table)
     if len(made) == 8:
         print("in the middle", flush=True)
         time.sleep(60)
 
-op.create_table = create_slowly
 asyncio.run(Store.open(sys.argv[1]))
 """
 

@@ -128,11 +128,16 @@ class Door:
                 news, told = await self._delegations.report(turn.client_id, session.key)
                 messages = await self._context.of(turn, session, persona, talk, len(new), news)
                 stream = self._think(thought, turn, session, persona, process, messages)
-            async with aclosing(self._closed(stream, thought, turn, session)) as batches:
+            async with aclosing(stream) as batches:
                 async for batch in batches:
                     inside.heard = True
                     yield batch
                     floor.hold()
+            if text := await self._aside.closing(turn, session, thought):
+                thought.pieces.append(text)  # what the hub itself has to say, behind the answer
+                inside.heard = True
+                yield [TextDelta(text)]
+                floor.hold()
             inside.kept = True  # even if the caller leaves while it is being stored
             await self._sessions.answer(session, _answer(thought), thought.tools)
             if told:
@@ -286,17 +291,6 @@ class Door:
             yield [TextDelta(text)]
 
         return reply()
-
-    async def _closed(
-        self, stream: Batches, thought: Thought, turn: TurnInput, session: Session
-    ) -> Batches:
-        """The answer, and behind it what the hub itself has to say."""
-        async with aclosing(stream) as batches:
-            async for batch in batches:
-                yield batch
-        if text := await self._aside.closing(turn, session, thought):
-            thought.pieces.append(text)
-            yield [TextDelta(text)]
 
     async def _tell(self, client_id: str, session: str, ids: list[str]) -> None:
         try:

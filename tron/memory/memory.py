@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from tron.clock import Clock
 from tron.errors import Invalid
 from tron.memory import search
+from tron.storage.rows import insert_into
 from tron.storage.store import Store
 from tron.storage.tables import memories
 from tron.storage.text import storable
@@ -80,10 +80,8 @@ class Memory:
             "person": storable(person),
             "key": storable(key),
         }
-        # The two dialects spell this the same way, but SQLAlchemy has a class for each.
-        insert = sqlite.insert if self._store.sqlite else postgresql.insert
         upsert = (
-            insert(memories)
+            insert_into(memories, on_sqlite=self._store.sqlite)
             .values(**identity, **fresh, created_at=now)
             .on_conflict_do_update(index_elements=list(identity), set_=fresh)
             .returning(memories)

@@ -12,7 +12,7 @@ from tron.agents.persona import Persona
 from tron.clock import ManualClock
 from tron.errors import Invalid
 from tron.events import LifeRan
-from tron.life.heartbeat import Heartbeat
+from tron.life.heartbeat import DEAD_AFTER_MS, Heartbeat
 from tron.life.journal import Journal
 from tron.life.life import RUNS_AT_ONCE, Life
 from tron.life.schedule import Schedule
@@ -201,12 +201,12 @@ async def test_a_run_left_behind_by_a_killed_hub_is_run_again(
     killed = make_life("hub-a")
     await Heartbeat(store, clock, "hub-a").beat()
     assert await killed._runs.claim("tony", "team_check", "2026-11-20T06:00")
-    clock.advance(15)
+    clock.advance(DEAD_AFTER_MS / 1000 - 1)
     life = make_life("hub-b")
     await life.sweep()  # its heart may still beat
     await quiet(life)
     assert await runs(store) == [("2026-11-20T06:00", "running", "hub-a")]
-    clock.advance(10)
+    clock.advance(2)
     await life.sweep()
     await ended(ran, 1)
     assert await runs(store) == [("2026-11-20T06:00", "completed", "hub-b")]

@@ -1,6 +1,7 @@
 """One schema, whoever brings the database to it, and no surprise in a database from elsewhere."""
 
 import asyncio
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, inspect, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 
 from tests.harness.databases import Postgres
 from tron.errors import StorageUnavailable
@@ -41,7 +42,7 @@ def test_head_is_the_newest_migration() -> None:
     assert ScriptDirectory.from_config(config).get_current_head() == migrations.HEAD
 
 
-async def test_the_migrated_schema_is_the_one_the_code_uses(store: Store) -> None:
+def test_the_migrations_make_the_schema_that_a_new_database_gets(empty_url: str) -> None:
     def differences(conn: Connection) -> list[object]:
         def ours(name: str | None, kind: str, _: object) -> bool:
             return not (kind in ("table", "index") and name is not None and "_fts" in name)
@@ -58,7 +59,46 @@ async def test_the_migrated_schema_is_the_one_the_code_uses(store: Store) -> Non
         )
         return list(compare_metadata(context, metadata))
 
-    assert await store.write(differences) == []
+    engine = engine_of(empty_url)
+    with engine.connect() as conn:
+        migrations._run(conn)
+        assert differences(conn) == []
+        migrated = word_indexes(conn)
+        conn.rollback()
+    migrations.upgrade(engine)
+    with engine.connect() as conn:
+        assert differences(conn) == []
+        assert word_indexes(conn) == migrated != []
+        assert migrations.current(conn) == migrations.HEAD
+    engine.dispose()
+
+
+def engine_of(url: str) -> Engine:
+    """An engine whose transactions hold what makes tables too, as the hub's do."""
+    if url.startswith("sqlite:"):
+        Path(url.removeprefix("sqlite:///")).parent.mkdir()
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:", 1))
+    if engine.dialect.name == "sqlite":
+
+        @event.listens_for(engine, "connect")
+        def ours(connection: sqlite3.Connection, _: object) -> None:
+            connection.isolation_level = None
+
+        @event.listens_for(engine, "begin")
+        def begin(connection: Connection) -> None:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def word_indexes(conn: Connection) -> list[str]:
+    """What texts are searched by, in the database's own words."""
+    sql = (
+        "SELECT sql FROM sqlite_master WHERE name LIKE '%_fts%'"
+        if conn.dialect.name == "sqlite"
+        else "SELECT indexdef FROM pg_indexes WHERE indexname LIKE '%_fts%'"
+    )
+    return sorted(str(found) for found in conn.execute(text(sql)).scalars())
 
 
 async def test_every_tenant_owned_table_names_its_tenant(store: Store) -> None:
@@ -81,6 +121,7 @@ async def test_a_database_of_today_is_left_as_it_is(
         raise AssertionError("migrated again")
 
     monkeypatch.setattr(migrations, "_run", unwanted)
+    monkeypatch.setattr(migrations, "_create", unwanted)
     store = await Store.open(database_url)
     assert await revision(store) == [migrations.HEAD]
     await store.close()
@@ -99,16 +140,16 @@ async def test_a_database_from_the_future_is_refused_and_left_alone(database_url
     engine.dispose()
 
 
-async def test_a_migration_that_fails_leaves_nothing(
+async def test_a_creation_that_fails_leaves_nothing(
     empty_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = migrations._run
+    whole = migrations._create
 
     def breaks(conn: Connection) -> None:
         whole(conn)
         raise OSError("the power went")
 
-    monkeypatch.setattr(migrations, "_run", breaks)
+    monkeypatch.setattr(migrations, "_create", breaks)
     with pytest.raises(OSError, match="power"):
         await Store.open(empty_url)
     engine = create_engine(empty_url.replace("postgresql:", "postgresql+psycopg:", 1))

@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from structlog.testing import capture_logs
 
 from tests.harness.databases import Postgres
+from tests.harness.waiting import PATIENCE_S
 from tron.errors import Overloaded, StorageUnavailable
 from tron.storage import store as module
 from tron.storage.rows import insert_new
@@ -165,7 +166,7 @@ async def test_a_closed_store_refuses_instead_of_waiting_for_ever(sqlite_url: st
     store = await Store.open(sqlite_url)
     await store.close()
     with pytest.raises(StorageUnavailable):
-        await asyncio.wait_for(store.write(add("late")), 2)
+        await asyncio.wait_for(store.write(add("late")), PATIENCE_S)
 
 
 async def test_no_free_connection_is_said_plainly(
@@ -304,5 +305,5 @@ async def test_readers_who_leave_in_the_middle_leave_their_connections(store: St
         for task in reading:
             task.cancel()
         await asyncio.wait(reading)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         assert await asyncio.gather(*(urls(store) for _ in range(20))) == [set()] * 20
