@@ -99,7 +99,7 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
     offline = OfflineBrain(
         agents.get,
         lambda: [persona.id for persona in agents.personas],
-        model_configured=bool(settings.openai_api_key or settings.openai_base_url),
+        model_configured=settings.has_model,
     )
     brain = Brain(providers_of(settings, offline), settings=settings, clock=clock, bus=bus)
     async with AsyncExitStack() as closing:
@@ -163,7 +163,6 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
             thinking=thinking,
             contacts=contacts,
             hub_id=hub_id,
-            model_configured=bool(settings.openai_api_key or settings.openai_base_url),
         )
         conversations = Sessions(
             store=store, clock=clock, bus=bus, expire_s=settings.session_expire_s

@@ -403,6 +403,12 @@ class Settings:
         return f"sqlite:///{self.home.absolute() / 'tron.db'}"
 
     @property
+    def has_model(self) -> bool:
+        """Whether a language model is set up, whether or not it answers just now."""
+        named = self.openai_api_key or self.openai_base_url or self.providers
+        return self.brain in ("auto", "openai") and bool(named)
+
+    @property
     def queue_url(self) -> str:
         """The database that the queue of tasks keeps its own tables in."""
         if self.storage_url.startswith("sqlite:///"):

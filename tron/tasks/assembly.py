@@ -55,7 +55,6 @@ def task_parts(
     thinking: Thinking,
     contacts: Contacts,
     hub_id: str,
-    model_configured: bool,
 ) -> TaskParts:
     """The parts of one hub; what personas need for tasks is added to `toolbox`."""
     told = Told(store, clock)
@@ -67,7 +66,7 @@ def task_parts(
         toolbox=toolbox,
         contacts=contacts,
         clock=clock,
-        model_configured=model_configured,
+        model_configured=settings.has_model,
     )
     runner = Runner(
         store=store,

@@ -123,8 +123,8 @@ def _told(created: Created, name: str, given: dict[str, Any]) -> str:
         lines.append(f"Why: {task.detail}")
     if task.status in ("awaiting_approval", "planned", "paused", "running"):
         lines.append(
-            "Say what waits for approval, and that it has not happened. "
-            "What becomes of it is told in this conversation later; do not try again."
+            "Say in a few words that it has not happened and waits for approval. The hub itself "
+            "puts the question to them and tells them what became of it; do not try again."
         )
     return "\n".join(lines)
 

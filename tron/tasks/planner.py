@@ -35,7 +35,9 @@ log = structlog.get_logger(__name__)
 THINKING_S = 45.0
 """for a plan with its repair"""
 PLAN_TOKENS = 3_000
-NOT_IN_PLANS = frozenset(("start_task", "list_tasks", "task_status", "cancel_task"))
+NOT_IN_PLANS = frozenset(
+    ("start_task", "list_tasks", "task_status", "pause_task", "resume_task", "cancel_task")
+)
 """tasks do not hand in tasks"""
 
 Steps = tuple[PlannedStep, ...]

@@ -19,7 +19,7 @@ from tron.storage.tables import HOUSE
 from tron.supervise import Tasks
 from tron.tasks.contract import ENDED, Task
 from tron.tasks.desk import Desk
-from tron.tasks.talk import Talk, question, told_end
+from tron.tasks.talk import Talk, nobody, question, told_end
 from tron.tasks.told import Told, Untold
 
 log = structlog.get_logger(__name__)
@@ -55,6 +55,7 @@ class Reporting:
         self._tasks.start(self._follow(), "follow")
 
     async def close(self) -> None:
+        self._talk.left = nobody
         await self._tasks.close()
 
     async def _follow(self) -> None:

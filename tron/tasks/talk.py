@@ -50,7 +50,7 @@ class Talk:
         self._told = told
         self._news: OrderedDict[Place, None] = OrderedDict()
         self._inside: Counter[Place] = Counter()
-        self.left: Callable[[str, str], None] = lambda client_id, session: None
+        self.left: Callable[[str, str], None] = nobody
         """called when a conversation that has news is between two turns again"""
 
     def news(self, client_id: str, *keys: str) -> None:
@@ -136,15 +136,19 @@ class Talk:
         for task in ended[:AT_ONCE]:
             if await self._told.claim_end(client_id, task.id):
                 said.append(told_end(task, spoken=turn.spoken))
-        if len(ended) <= AT_ONCE:
-            for key in (session.key, number):
-                self._news.pop((client_id, key), None)
-        for task in tasks:
-            asked = task.approval if task.session == session.key else None
-            if asked and await self._told.claim_question(client_id, asked.id):
+        asking = [task.approval for task in tasks if task.session == session.key and task.approval]
+        for asked in asking:
+            if await self._told.claim_question(client_id, asked.id):
                 said.append(question(asked))
                 break  # one at a time, or nobody knows what a yes is to
+        if len(ended) <= AT_ONCE and len(asking) <= 1:
+            for key in (session.key, number):
+                self._news.pop((client_id, key), None)
         return [text for text in said if text]
+
+
+def nobody(client_id: str, session: str) -> None:
+    """Is told that a turn has ended."""
 
 
 def question(approval: Approval) -> str:
