@@ -209,6 +209,8 @@ def any_body(port: int) -> None:
     for body in HOSTILE:
         check(*post(port, "/v1/chat/completions", body), what=repr(body[:60]))
         check(*post(port, "/api/sessions", body), what=repr(body[:60]))
+        for path in ("/v1/tasks", "/v1/tasks/none/approve", "/v1/tasks/none/cancel"):
+            check(*post(port, path, body), what=f"POST {path}")
 
     @settings(UNHURRIED, max_examples=250)
     @given(body=NEARLY | st.binary(max_size=200))

@@ -9,9 +9,9 @@ or not this tenant's, Conflict (`wrong_state`) for what can't follow now, Invali
 
 import asyncio
 import hashlib
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
@@ -23,6 +23,7 @@ from tron.clock import Clock
 from tron.errors import Conflict, Invalid, Overloaded, TronError
 from tron.storage.store import Store
 from tron.storage.tables import approvals, task_events, tasks
+from tron.storage.text import storable
 from tron.supervise import Tasks
 from tron.tasks import plan as plans
 from tron.tasks import records
@@ -39,7 +40,7 @@ from tron.tasks.feed import Feed
 from tron.tasks.records import Change
 from tron.tasks.running import Runner
 from tron.tasks.work import Work
-from tron.tasks.workspace import Workspace
+from tron.tasks.workspace import FILE_BYTES, Workspace
 
 if TYPE_CHECKING:
     from tron.tasks.planner import Planner
@@ -89,6 +90,7 @@ class Desk:
         self._timeout_ms = round(timeout_s * 1000)
         self._tasks = Tasks("task desk")
         self._planning = asyncio.Semaphore(PLANNING_AT_ONCE)
+        self._being_planned: set[str] = set()
 
     async def create(self, new: NewTask) -> Created:
         """Hand in a task; it is stored before anything else happens, planned, and queued.
@@ -99,6 +101,7 @@ class Desk:
         4,000 characters, a plan that can't be), Conflict (a `key` used for something else),
         Overloaded (too many live tasks).
         """
+        new = msgspec.structs.replace(new, intent=storable(new.intent))
         intent = " ".join(new.intent.split())
         if not intent or len(new.intent) > INTENT_CHARS:
             raise Invalid(
@@ -106,7 +109,8 @@ class Desk:
             )
         if new.plan is not None:
             new = msgspec.structs.replace(new, plan=plans.checked(new.plan, self._runner.effect))
-        words = f"{new.session}\n{new.owner}\n{intent.lower()}"
+        plan = msgspec.json.encode(new.plan).decode()  # the same words may be about another deed
+        words = f"{new.session}\n{new.owner}\n{new.agent}\n{intent.lower()}\n{plan}"
         digest = hashlib.sha256(words.encode("utf-8", "replace")).hexdigest()
         try:
             task, deduped = await self._store.write(lambda c: self._store_new(c, new, digest))
@@ -146,12 +150,21 @@ class Desk:
 
     async def plan(self, task: Task) -> None:
         """Have the persona plan `task`, and queue it. Planned already: nothing happens."""
+        if task.id in self._being_planned:
+            return
+        self._being_planned.add(task.id)
+        try:
+            await self._plan(task)
+        finally:
+            self._being_planned.discard(task.id)
+
+    async def _plan(self, task: Task) -> None:
         async with self._planning:
             try:
                 steps = await self._planner.plan(task)
                 steps = plans.checked(steps, self._runner.effect)
-            except TronError as error:
-                reason = error.message
+            except Exception as error:  # noqa: BLE001 - border: one task's fault is its own
+                reason = error.message if isinstance(error, TronError) else _broke(task)
                 await self._change(task.client_id, task.id, lambda c: _unplanned(c, reason))
                 return
         await self._change(task.client_id, task.id, lambda c: self._planned(c, steps))
@@ -283,9 +296,9 @@ class Desk:
         self, client_id: str, task_id: str, *, reason: str = "", session: str | None = None
     ) -> Task:
         """Stop it for good, in the middle of a step if need be. One that has ended: Conflict."""
-        detail = reason.strip()[:500] or "Cancelled."
+        detail = storable(reason).strip()[:500] or "Cancelled."
         _, task = await self._change(client_id, task_id, lambda c: c.cancel(detail), session)
-        await self._runner.stop(task_id)
+        await self._runner.stop_task(task_id)
         return task
 
     async def pause(self, client_id: str, task_id: str, *, session: str | None = None) -> Task:
@@ -310,15 +323,20 @@ class Desk:
                 self._ready(change)
 
         _, task = await self._change(client_id, task_id, unit, session)
+        if not task.steps:
+            self._tasks.start(self.plan(task), "plan")
         return task
 
     async def retry(self, client_id: str, task_id: str, *, session: str | None = None) -> Task:
         """Again from the step that failed; what was done stays done."""
 
         def unit(change: Change) -> None:
+            # Not one that failed before and was planned around: the one the task ended with.
+            ended = change.task.ended_at
+            over = [s for s in change.task.steps if s.status in ("failed", "cancelled")]
+            step = next((s for s in reversed(over) if s.ended_at == ended), None)
             change.move("retry", code=None, detail=None, ended_at=None, reported=False)
             change.set(expires_at=change.now + change.timeout_ms)
-            step = next((s for s in change.task.steps if s.status in ("failed", "cancelled")), None)
             if step is not None:
                 change.step(
                     step,
@@ -353,6 +371,8 @@ class Desk:
             if was_waiting:
                 change.move("resume")
                 self._ready(change)
+            elif task.status == "planned" and task.stretch == 0 and task.mode != "plan_only":
+                self._ready(change)  # it came before the persona's own plan
 
         _, task = await self._change(client_id, task_id, unit)
         return task
@@ -383,10 +403,16 @@ class Desk:
         await self.get(client_id, task_id)
         return await asyncio.to_thread(self._workspace(task_id).artifacts)
 
-    async def artifact(self, client_id: str, task_id: str, path: str) -> Path:
-        """The file of an artifact, never one outside the workspace. Raises NotFound."""
+    async def artifact(self, client_id: str, task_id: str, path: str) -> bytes:
+        """What is in an artifact, never in a file outside the workspace. Raises NotFound."""
         await self.get(client_id, task_id)
-        return await asyncio.to_thread(self._workspace(task_id).locate, path)
+        workspace = self._workspace(task_id)
+
+        def read() -> bytes:
+            with workspace.open(path) as file:
+                return file.read(FILE_BYTES)
+
+        return await asyncio.to_thread(read)
 
     def _workspace(self, task_id: str) -> Workspace:
         return Workspace(self._runner.workspace(task_id))
@@ -404,12 +430,7 @@ class Desk:
         Begins behind the event with the id `after`; None: with what happens from now on. A
         follower that reads too slowly loses nothing.
         """
-        where: list[ColumnElement[bool]] = [task_events.c.client_id == client_id]
-        if session is not None:
-            where.append(task_events.c.session_key == session)
-        if task_id is not None:
-            where.append(task_events.c.task_id == task_id)
-        return self._feed.follow(*where, after=after)
+        return self._feed.follow(client_id, session=session, task_id=task_id, after=after)
 
     async def close(self) -> None:
         await self._tasks.close()
@@ -417,6 +438,12 @@ class Desk:
 
 def _live() -> ColumnElement[bool]:
     return tasks.c.status.not_in(ENDED)
+
+
+def _broke(task: Task) -> str:
+    id = secrets.token_hex(4)
+    log.exception("task.planning_broke", task_id=task.id, id=id)
+    return f"Planning it failed unexpectedly. The log has it as {id}."
 
 
 def _unplanned(change: Change, why: str) -> None:

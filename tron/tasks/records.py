@@ -12,7 +12,17 @@ from contextlib import contextmanager
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from tron.errors import NotFound
 from tron.storage.tables import approvals, task_events, task_steps, tasks
@@ -33,7 +43,8 @@ from tron.tasks.states import Happening, after
 EARLIER_MS: dict[Priority, int] = {"high": 600_000, "normal": 0, "low": -600_000}
 SUMMARY_CHARS = 120
 EVENTS_KEPT = 512
-"""lines of one task's log; past that, logs of steps are left out, never what happened to it"""
+"""lines of one task's log; past that, what steps say and that it waits, rests and goes on is left
+out, never what was done and how it ended"""
 
 
 def fetch(
@@ -125,7 +136,9 @@ def create(conn: Connection, new: NewTask, *, digest: str, timeout_ms: int, now:
 
 
 def remove(conn: Connection, ids: list[str]) -> None:
-    """Everything about these tasks."""
+    """Everything about these tasks, of those that have ended."""
+    ended = select(tasks.c.id).where(tasks.c.id.in_(ids), tasks.c.status.in_(ENDED))
+    ids = list(conn.scalars(ended.with_for_update()))  # one may have been tried again just now
     for table in (task_events, task_steps, approvals):
         conn.execute(delete(table).where(table.c.task_id.in_(ids)))
     conn.execute(delete(tasks).where(tasks.c.id.in_(ids)))
@@ -137,6 +150,8 @@ def opened(conn: Connection, client_id: str, task_id: str, now: int) -> Iterator
 
     Raises NotFound.
     """
+    if conn.dialect.name == "postgresql":  # several hubs: one after the other, so that their
+        conn.execute(_IN_TURN)  # lines of the log are committed in the order of their ids
     row = conn.execute(_LOCKED, {"client": client_id, "task": task_id}).first()
     if row is None:
         raise no_such(task_id)
@@ -175,7 +190,8 @@ class Change:
     def set(self, **columns: Any) -> None:
         """Write `columns`. Only the time in which it runs counts towards its limit."""
         if not self._ran:
-            columns["expires_at"] = self.task.expires_at + self.now - self.task.updated_at
+            rested = self.now - self.task.updated_at
+            columns.setdefault("expires_at", self.task.expires_at + rested)
         self._ran = self.task.status == "running"
         self.fence = columns.get("fence", self.fence)
         for name, value in columns.items():
@@ -250,6 +266,7 @@ class Change:
             delete(task_steps).where(task_steps.c.task_id == self.task.id, left)
         )
         first = max((step.seq for step in kept), default=0) + 1
+        agreed = self._agreed()
         rows = [
             {
                 "task_id": self.task.id,
@@ -262,7 +279,7 @@ class Change:
                 "needs": msgspec.json.encode(planned.needs).decode(),
                 "effect": effects[planned.tool],
                 "status": "planned",
-                "attempt": 1,
+                "attempt": agreed.get(planned.node, 0) + 1,  # no yes so far was about this one
             }
             for seq, planned in enumerate(steps, first)
         ]
@@ -326,6 +343,15 @@ class Change:
         )
         return self.connection.execute(query).first() is not None
 
+    def _agreed(self) -> dict[str, int]:
+        """The latest attempt of each step that somebody said yes to."""
+        query = (
+            select(approvals.c.node, func.max(approvals.c.attempt))
+            .where(approvals.c.task_id == self.task.id, approvals.c.status == "approved")
+            .group_by(approvals.c.node)
+        )
+        return {row.node: row[1] for row in self.connection.execute(query)}
+
     def withdraw(self) -> None:
         """Nobody needs to answer any more."""
         waiting = (approvals.c.task_id == self.task.id, approvals.c.status == "waiting")
@@ -338,7 +364,7 @@ class Change:
 
     def tell(self, kind: str, **body: Any) -> None:
         """A line of the log; followers see it once the transaction is through."""
-        if kind == "task_step_log" and self._last_event >= EVENTS_KEPT:
+        if kind in ("task_step_log", "task_plan_delta") and self._last_event >= EVENTS_KEPT:
             return
         self._last_event += 1
         self._columns["last_event"] = self._last_event
@@ -367,6 +393,7 @@ class Change:
             self.connection.execute(insert(task_events), lines)
 
 
+_IN_TURN = select(func.pg_advisory_xact_lock(0x7461736B73))  # "tasks"
 _LOCKED = (
     select(tasks)
     .where(tasks.c.client_id == bindparam("client"), tasks.c.id == bindparam("task"))

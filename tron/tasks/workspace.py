@@ -100,15 +100,6 @@ class Workspace:
             raise NotFound(f"{path[:PATH_CHARS]!r} is no file.", param="path")
         return os.fdopen(file, "rb")
 
-    def locate(self, path: str) -> Path:
-        """Where the file is, if it is one that `open` opens. Raises Invalid, NotFound.
-
-        While a command runs it may be another by the time it is opened by that name: whoever
-        passes its content on reads it through `open`.
-        """
-        self.open(path).close()
-        return self.root.joinpath(*_parts(path))
-
     def artifacts(self) -> list[Artifact]:
         """The files, by path; at most `FILES` of them."""
         found = [

@@ -6,12 +6,10 @@ the hub: only kinds that can't hold a script keep their type, and all are for sa
 
 import mimetypes
 import os
-from pathlib import Path
+from io import BytesIO
 from urllib.parse import quote
 
 from quart import Response, send_file
-
-from tron.errors import NotFound
 
 HARMLESS = frozenset(
     (
@@ -31,16 +29,14 @@ HARMLESS = frozenset(
 )
 
 
-async def answer(path: Path) -> Response:
-    """The file, streamed; ranges of it where they are asked for."""
-    guessed, packed = mimetypes.guess_type(path.name)
+async def answer(path: str, data: bytes) -> Response:
+    """The file; ranges of it where they are asked for."""
+    file = path.rpartition("/")[2]
+    guessed, packed = mimetypes.guess_type(file)
     kind = guessed if guessed in HARMLESS and packed is None else "application/octet-stream"
-    try:
-        response = await send_file(path, mimetype=kind, conditional=True)
-    except OSError:  # gone meanwhile
-        raise NotFound("There is no such file.", code="artifact_not_found") from None
+    response = await send_file(BytesIO(data), mimetype=kind, conditional=True)
     response.timeout = None  # Quart would cut the body after 60 s
-    name = quote(os.fsencode(path.name), safe="")
+    name = quote(os.fsencode(file), safe="")
     response.headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{name}"
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"

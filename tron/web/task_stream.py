@@ -2,11 +2,12 @@
 
 Every event's `id` is the line's `seq`, so a client that comes back with `Last-Event-ID` gets each
 line once. A task that has ended and of which everything is known is answered with 204, which tells
-a browser not to come back. A retry of the task goes on with its log; so does a client that asks.
+a browser not to come back. A retry of the task goes on with its log; so does a client that asks. A
+hub that stops ends the stream, and the client comes back to the next.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from tron.tasks.desk import Desk
 
 KEEP_ALIVE_S = 15.0
+LOOK_S = 1.0
+"""how often is looked whether the hub stops: it would wait for this stream"""
 KEEP_ALIVE = b": keep-alive\n\n"
 _encode = msgspec.json.Encoder().encode
 
@@ -35,7 +38,7 @@ async def answer(hub: "Hub", task: Task, after: int) -> Response:
     if await _over(hub.desk, task, seen):
         return Response(b"", 204)
     response = Response(
-        _frames(hub.desk, task, seen),
+        _frames(hub, task, seen),
         content_type="text/event-stream; charset=utf-8",
         headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
     )
@@ -58,13 +61,13 @@ async def _over(desk: "Desk", task: Task, seen: int) -> bool:
     )
 
 
-async def _frames(desk: "Desk", task: Task, seen: int) -> AsyncGenerator[bytes, None]:
+async def _frames(hub: "Hub", task: Task, seen: int) -> AsyncGenerator[bytes, None]:
     # From the beginning: `after` is an id of the whole log, and one task's is short.
-    ended = False
+    desk, ended = hub.desk, False
     try:
         async with (
             desk.follow(task.client_id, task_id=task.id, after=0) as lines,
-            aclosing(_with_pauses(lines)) as comes,
+            aclosing(_with_pauses(lines, lambda: hub.task_work.stopping)) as comes,
         ):
             async for line in comes:
                 if line is None:
@@ -87,14 +90,21 @@ def _frame(told: dict[str, Any], *, event: str, id: str | None = None) -> bytes:
     return ServerSentEvent(data=data, event=event, id=id, sep="\n").encode()
 
 
-async def _with_pauses(lines: AsyncIterator[TaskEvent]) -> AsyncGenerator[TaskEvent | None, None]:
-    """`lines`, and None whenever there was none for a while."""
+async def _with_pauses(
+    lines: AsyncIterator[TaskEvent], stopping: Callable[[], bool]
+) -> AsyncGenerator[TaskEvent | None, None]:
+    """`lines`, and None whenever there was none for a while; ends when the hub does."""
     tasks = Tasks("task stream")
     try:
         while True:
             coming = tasks.start(_next(lines), "next")
-            while not (await asyncio.wait({coming}, timeout=KEEP_ALIVE_S))[0]:
-                yield None
+            quiet_s = 0.0
+            while not (await asyncio.wait({coming}, timeout=LOOK_S))[0]:
+                if stopping():
+                    return
+                if (quiet_s := quiet_s + LOOK_S) >= KEEP_ALIVE_S:
+                    quiet_s = 0.0
+                    yield None
             line = coming.result()
             if isinstance(line, TronError):
                 raise line

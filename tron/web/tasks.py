@@ -234,7 +234,8 @@ def routes(hub: "Hub", sessions: VoiceSessions) -> Blueprint:
         task = await border.task(task_id, query)
         if not path.isprintable():
             raise NotFound("There is no such file.", code="artifact_not_found")
-        return await task_files.answer(await hub.desk.artifact(task.client_id, task.id, path))
+        data = await hub.desk.artifact(task.client_id, task.id, path)
+        return await task_files.answer(path, data)
 
     @blueprint.get("/v1/approvals", endpoint="approvals")
     @promises("chat", gives=ApprovalList, query=OfSession, fails=(404,), error=VoiceErrorAnswer)

@@ -13,7 +13,8 @@ from tron.tasks.wishes import PlanRefused, Situation, named, steps_for
 
 KNOWN = Known(names={"maya": "maya", "tony": "tony"}, me=frozenset(["tony"]))
 TOOLS = frozenset(
-    "ask_persona run_command fetch_page write_file read_file send_sms send_slack_message place_call "
+    "ask_persona run_command fetch_page write_file read_file send_sms send_slack_message "
+    "place_call "
     "wait_until remind remember recall web_search current_time work_out".split()
 )
 HERE = Situation(

@@ -26,7 +26,7 @@ def session() -> VoiceSession:
 
 
 def connection(of: VoiceSession) -> Connection:
-    hub = cast(Any, SimpleNamespace(clock=ManualClock()))
+    hub = cast(Any, SimpleNamespace(clock=ManualClock(), desk=None))
     made = Connection(hub, of, Latency(), cast(Any, None))
     of.connection = made
     return made

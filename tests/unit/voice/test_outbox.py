@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.harness.waiting import PATIENCE_S
 from tron.web.voice.messages import SpeechChunk, SystemEvent, TextDelta, TurnEnd
 from tron.web.voice.outbox import KEPT, MOST_UNSENT, Outbox, Stalled
 
@@ -78,7 +79,7 @@ async def test_what_must_not_be_missed_closes_the_connection_instead_of_being_lo
     outbox.put(end())
     client.may_read.set()
     with pytest.raises(Stalled):
-        await asyncio.wait_for(outbox.run(client.take), 5)
+        await asyncio.wait_for(outbox.run(client.take), PATIENCE_S)
     outbox.detach()
     again = Client()
     outbox.attach(None)

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -115,8 +116,11 @@ class Desk:
 
     resume = retry = pause
 
-    async def artifact(self, client_id: str, id: str, path: str) -> Path:
-        return self.files / path
+    async def artifact(self, client_id: str, id: str, path: str) -> bytes:
+        try:
+            return (self.files / path).read_bytes()
+        except OSError:
+            raise NotFound("There is no such file.", code="artifact_not_found") from None
 
     @asynccontextmanager
     async def follow(
@@ -174,6 +178,7 @@ async def border(
     hub = make_hub(settings, sqlite_store, clock, folder)
     desk = Desk(tmp_path)
     cast(Any, hub).desk = desk
+    cast(Any, hub).task_work = SimpleNamespace(stopping=False)
     cast(Any, hub).policies = Policies(sqlite_store, clock)
     sessions = VoiceSessions(clock, 120)
     app = Quart("tron")
@@ -486,7 +491,8 @@ async def test_a_stream_goes_on_behind_what_was_seen_and_ends_with_the_task(bord
 async def test_a_stream_waits_for_what_comes(
     border: Border, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(task_stream, "KEEP_ALIVE_S", 0.01)
+    monkeypatch.setattr(task_stream, "KEEP_ALIVE_S", 0.02)
+    monkeypatch.setattr(task_stream, "LOOK_S", 0.01)
     found = border.desk.add("t", "running")
     border.desk.lines = [event("task_created", 1, seq=1)]
     coming = asyncio.ensure_future(stream(border))
@@ -497,6 +503,14 @@ async def test_a_stream_waits_for_what_comes(
     assert b": keep-alive\n\n" in got.raw
     assert got.raw.endswith(b"\n\n")
     assert b"id: 2" in got.raw
+
+
+async def test_a_stream_ends_with_its_hub(border: Border, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task_stream, "LOOK_S", 0.01)
+    border.desk.add("t", "running")
+    border.desk.lines = [event("task_created", 1, seq=1)]
+    cast(Any, border.hub).task_work.stopping = True
+    assert told(await stream(border)) == [("1", "task_created")]
 
 
 async def test_events_are_the_messages_with_time_and_number(border: Border) -> None:

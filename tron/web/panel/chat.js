@@ -5,6 +5,7 @@
 
 import { HubError, answer } from "./hub.js";
 import { avatar, chip, make } from "./people.js";
+import { Board } from "./tasks.js";
 
 const KEPT = "tron.threads";
 const OPENERS = ["What’s on your mind today?", "What can you do?"];
@@ -18,6 +19,8 @@ export function startChat() {
   let chosen = sessionStorage.getItem(`${KEPT}.chosen`);
   let early = false;
   let running = null; // AbortController of the answer being written
+
+  const board = new Board(at("tasks"), () => threads[chosen]?.session ?? "");
 
   const thread = () => (threads[chosen] ??= { id: freshId(), messages: [] });
 
@@ -44,6 +47,8 @@ export function startChat() {
     at("chat-name").textContent = nameOf(id);
     at("say").placeholder = `Message ${nameOf(id)}…`;
     draw();
+    board.clear();
+    board.watch({ past: true });
     if (focus) {
       at("say").focus({ preventScroll: true });
       document.querySelector(".chat").scrollIntoView({ block: "nearest" });
@@ -70,6 +75,7 @@ export function startChat() {
     running = new AbortController();
     const stop = running;
     at("log").querySelector(".welcome")?.remove();
+    board.settle();
     const mine = { role: "user", text };
     const reply = { role: "assistant", text: "", tools: [], stopped: true }; // until it is whole
     messages.push(mine, reply);
@@ -82,9 +88,10 @@ export function startChat() {
     toEnd();
     try {
       const body = { model: agent, user: id, messages: [{ role: "user", content: text }] };
-      for await (const { tool, chunk } of answer(body, stop.signal)) {
-        if (tool) shown.wait(`using ${tool}…`);
-        else take(reply, chunk);
+      for await (const { session, tool, chunk } of answer(body, stop.signal)) {
+        if (session) threads[agent].session = session;
+        else if (tool) shown.wait(`using ${tool}…`);
+        else if (chunk) take(reply, chunk);
         shown.update();
       }
       reply.stopped = false;
@@ -97,6 +104,7 @@ export function startChat() {
     if (running === stop) {
       running = null;
       busy(false);
+      board.watch();
     }
   }
 
@@ -136,6 +144,7 @@ export function startChat() {
     delete threads[chosen];
     keep();
     draw();
+    board.clear();
     at("say").focus();
   });
 

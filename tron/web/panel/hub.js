@@ -1,5 +1,5 @@
 // How the page talks to the hub: requests that carry the token, the way in, and answer streams.
-// Callers: main.js, chat.js, talk.js, voice.js. Everything else in the page is free of fetch().
+// Callers: main.js, chat.js, talk.js, tasks.js, voice.js. Everything else in the page is free of fetch().
 
 const TOKEN = "tron.token";
 let asking = null; // one login dialog, however many requests are refused at once
@@ -74,7 +74,7 @@ function login() {
 }
 
 /**
- * Ask for a chat completion and yield `{tool}` and `{chunk}` as they arrive.
+ * Ask for a chat completion and yield `{session}`, then `{tool}` and `{chunk}` as they arrive.
  * Throws HubError when the hub refuses, fails on the way or hangs up; AbortError when stopped.
  */
 export async function* answer(body, signal) {
@@ -85,6 +85,7 @@ export async function* answer(body, signal) {
     signal,
   });
   if (!response.ok) throw await failure(response);
+  yield { session: response.headers.get("x-tron-session") };
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let waiting = "";
   for (;;) {

@@ -2,6 +2,7 @@
 
 import { HubError, get } from "./hub.js";
 import { avatar, chip, make } from "./people.js";
+import { Board } from "./tasks.js";
 import { Conversation } from "./voice.js";
 
 const STATES = {
@@ -17,6 +18,8 @@ let chosen = kept.getItem("tron.talk.agent");
 let talk = null; // the Conversation that goes on
 let answer = null; // the bubble being filled
 let held = false;
+let session = ""; // of the conversation that goes on, or of the last one
+const board = new Board(at("tasks"), () => session);
 
 const byHand = () => document.querySelector("[name=mode]:checked").value === "push";
 const person = () => people.find((someone) => someone.id === chosen);
@@ -67,6 +70,7 @@ const told = {
     at("partial").textContent = "";
     answer = null;
     bubble(true).text.textContent = text;
+    board.settle();
   },
   text({ text_delta }) {
     answer ??= bubble(false);
@@ -79,6 +83,10 @@ const told = {
   end(reason) {
     if (answer && reason !== "completed") answer.foot.textContent = reason === "failed" ? "failed" : "interrupted";
     answer = null;
+  },
+  task(message) {
+    session = message.session_id; // a snapshot comes before `ready`
+    board.take(message);
   },
   problem,
   over(reason) {
@@ -97,6 +105,7 @@ async function start() {
     if (talk === begun) told[what](detail);
   } });
   talk = begun;
+  board.clear();
   show("connecting");
   drawButton();
   try {
@@ -117,6 +126,7 @@ function hangUp() {
   talk = null;
   held = false;
   at("partial").textContent = "";
+  board.watch(); // a task outlives the conversation
   show("off");
   drawButton();
 }
@@ -171,9 +181,15 @@ for (const radio of document.querySelectorAll("[name=mode]")) {
 }
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && talk) talk.interrupt();
-  if (event.key !== " " || event.repeat || !talk || !byHand() || event.target.matches("input, select")) return;
+  if (event.key !== " " || event.repeat || !talk || !byHand() || event.target.closest("input, select, .task")) return;
   event.preventDefault();
   press();
+});
+document.addEventListener("keydown", (event) => {
+  const approved = { y: true, n: false }[event.key.toLowerCase()];
+  if (approved === undefined || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (!at("keys").checked || event.target.matches("select, input[type=password]")) return;
+  if (board.answerByKey(approved)) event.preventDefault();
 });
 document.addEventListener("keyup", (event) => {
   if (event.key !== " " || !held) return;

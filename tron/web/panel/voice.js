@@ -58,7 +58,7 @@ function loudness(meter) {
 }
 
 export class Conversation {
-  /** `on(what, detail)` is told: state, ready, partial, committed, turn, text, sound, end, problem, over. */
+  /** `on(what, detail)` is told: state, ready, partial, committed, turn, text, sound, end, task, problem, over. */
   constructor({ agent, style, on }) {
     Object.assign(this, { agent, style, on });
     this.sending = false;
@@ -140,7 +140,8 @@ export class Conversation {
     else if (type === "assistant_turn_end") {
       if (message.reason !== "completed") this.loudspeaker.silence();
       this.on("end", message.reason);
-    } else if (type === "error_event") this.on("problem", message.detail);
+    } else if (type.startsWith("task_")) this.on("task", message);
+    else if (type === "error_event") this.on("problem", message.detail);
     else if (type === "system_event") this.event(message);
   }
 

@@ -191,10 +191,14 @@ class Connection:
         finally:
             call.ended(cause)
             self._outbox.detach()
-            try:
-                await self._tasks.close()
-            finally:
-                await self._hub.switchboard.finish(call)
+            # The server cancels us once the client is gone, and that may be in the middle of this.
+            await asyncio.shield(self._hub.background.start(self._finish(call), "end of call"))
+
+    async def _finish(self, call: Call) -> None:
+        try:
+            await self._tasks.close()
+        finally:
+            await self._hub.switchboard.finish(call)
 
     async def _carry(self, call: Call) -> tuple[int, str, str]:
         """Both directions until something ends them: (code, reason, cause of the call's end)."""
