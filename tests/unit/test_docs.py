@@ -112,7 +112,7 @@ def test_pages_name_only_settings_that_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_pages_name_only_commands_and_options_that_exist(page: Path) -> None:
     known = {words.split(" ")[1]: command for words, command in commands() if " " in words}
-    for line in re.findall(r"(?:^|[`/] ?|\| )tron ([a-z][^`\n#]*)", page.read_text(), re.M):
+    for line in re.findall(r"(?:^|` ?|bin/|\| )tron ([a-z][^`\n#]*)", page.read_text(), re.M):
         words = line.split()
         assert words[0] in known, f"{page.name}: tron {line}"
         given = set(re.findall(r"(?<!\S)--[a-z-]+", line.partition("|")[0]))

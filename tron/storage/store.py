@@ -38,6 +38,9 @@ Unit = Callable[[Connection], T]
 WAITING_LIMIT = 10_000
 GROUP_LIMIT = 200
 LOCK_WAIT_MS = 5_000
+_POSTGRES = (  # a hub that stands still in the middle of a transaction does not hold up the others
+    f"-c lock_timeout={LOCK_WAIT_MS} -c idle_in_transaction_session_timeout={2 * LOCK_WAIT_MS}"
+)
 
 
 class Store:
@@ -48,7 +51,10 @@ class Store:
         self.sqlite = url.startswith("sqlite:")
         # Parameters are what people said: no error text may hold them.
         self._writer: Engine = create_engine(
-            _driver(url, "writer"), pool_pre_ping=not self.sqlite, hide_parameters=True
+            _driver(url, "writer"),
+            pool_pre_ping=not self.sqlite,
+            hide_parameters=True,
+            connect_args={} if self.sqlite else {"options": _POSTGRES},
         )
         self._readers: AsyncEngine = create_async_engine(
             _driver(url, "readers"),

@@ -30,6 +30,7 @@ POLL_S = 0.1
 EPOCH_MS = 1_767_225_600_000
 """2026-01-01: places are seconds since then, as DBOS takes priorities up to 2^31"""
 FORGET_AT_ONCE = 1_000
+OVER = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 
 
 class Engine:
@@ -60,10 +61,15 @@ class Engine:
             if self._dbos is not None:
                 return
             self._advance, self._loop = advance, asyncio.get_running_loop()
+            # In a thread without a loop, so that DBOS makes one of its own.
+            launching = self._loop.run_in_executor(None, self._launch)
             try:
-                # In a thread without a loop, so that DBOS makes one of its own.
-                await asyncio.to_thread(self._launch)
+                await asyncio.shield(launching)
+            except asyncio.CancelledError:  # it is launched all the same, and `close` ends it
+                await asyncio.wait({launching})
+                raise
             except Exception as error:  # border: whatever its database says
+                await asyncio.to_thread(_destroy)  # half a DBOS can't be launched again
                 log.exception("tasks.engine_not_started")
                 raise StorageUnavailable("The queue of tasks can't be used now.") from error
 
@@ -143,6 +149,17 @@ class Engine:
 
         return await asyncio.to_thread(look)
 
+    async def over(self, workflow_ids: list[str]) -> set[str]:
+        """Those of them that are over, well or not: they are never done again."""
+
+        def look() -> set[str]:
+            found = self._dbos.list_workflows(
+                workflow_ids=workflow_ids, status=OVER, load_input=False, load_output=False
+            )
+            return {one.workflow_id for one in found}
+
+        return await asyncio.to_thread(look) if workflow_ids else set()
+
     async def resume(self, workflow_id: str) -> None:
         """Have it done here or by another hub, from the step that was not finished."""
         await asyncio.to_thread(lambda: self._dbos.resume_workflow(workflow_id, queue_name=QUEUE))
@@ -151,20 +168,34 @@ class Engine:
         """Drop what it kept of stretches that ended before `before` (ISO 8601)."""
 
         def drop() -> None:
-            ended = self._dbos.list_workflows(
-                status=["SUCCESS", "ERROR", "CANCELLED"],
-                completed_before=before,
-                limit=FORGET_AT_ONCE,
-                load_input=False,
-                load_output=False,
-            )
-            self._dbos.delete_workflows([one.workflow_id for one in ended])
+            while True:
+                ended = self._dbos.list_workflows(
+                    status=OVER,
+                    completed_before=before,
+                    limit=FORGET_AT_ONCE,
+                    load_input=False,
+                    load_output=False,
+                )
+                self._dbos.delete_workflows([one.workflow_id for one in ended])
+                if len(ended) < FORGET_AT_ONCE:
+                    return
 
         await asyncio.to_thread(drop)
 
+    def shut(self) -> None:
+        """Take nothing more from the queue: others would wait for it until this hub has ended."""
+        if self._dbos is not None:
+            for event in self._dbos.background_thread_stop_events:
+                event.set()
+
     async def close(self) -> None:
         """No more work; what is under way is left for whoever comes next."""
-        if self._dbos is None:
-            return
-        dbos, self._dbos = self._dbos, None
-        await asyncio.to_thread(lambda: dbos.destroy(destroy_registry=True))
+        if self._loop is not None:
+            self._dbos = None
+            await asyncio.to_thread(_destroy)
+
+
+def _destroy() -> None:
+    from dbos import DBOS
+
+    DBOS.destroy(destroy_registry=True)

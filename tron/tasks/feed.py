@@ -39,6 +39,7 @@ class Feed:
         self._followers: set[_Follower] = set()
         self._written = asyncio.Event()
         self._tasks = Tasks("task feed")
+        self._watching: asyncio.Task[None] | None = None
         self._last = 0
 
     def written(self) -> None:
@@ -59,10 +60,10 @@ class Feed:
             after = await self._latest()
         follower = _Follower(client_id, session, task_id, after)
         self._followers.add(follower)
-        if not len(self._tasks):
+        if self._watching is None or self._watching.done():
             self._last = await self._latest()
-            if not len(self._tasks):
-                self._tasks.start(self._watch(), "watch")
+            if self._watching is None or self._watching.done():
+                self._watching = self._tasks.start(self._watch(), "watch")
         try:
             async with aclosing(self._read(follower)) as lines:
                 yield lines

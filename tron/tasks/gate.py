@@ -76,12 +76,12 @@ class Gate:
         return _told(created, tool.name, given)
 
     async def _decision(self, client_id: str, agent: str, effect: str) -> Decision:
-        """While the database is away the last known one holds: nobody can change it either."""
+        """While the database can't answer, what only looks or writes goes by what held last."""
         key = (client_id, agent, effect)
         try:
             decision = await self._policies.decide(client_id, agent, effect)
         except StorageUnavailable:
-            if key not in self._known:
+            if key not in self._known or effect not in ("read", "write"):
                 raise
             return self._known[key]
         self._known[key] = decision

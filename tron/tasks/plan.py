@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from tron.errors import Invalid
+from tron.storage.text import storable
 from tron.tasks.contract import Effect, PlannedStep, Step
 
 MOST_STEPS = 12
@@ -69,7 +70,7 @@ def _complete(
             raise Invalid(f"Step {step.node} needs {need[:16]!r}, which is no step of the plan.")
         if need == step.node:
             raise Invalid(f"Step {step.node} needs itself.")
-    title = " ".join(step.title.split()) or step.tool.replace("_", " ")
+    title = " ".join(storable(step.title).split()) or step.tool.replace("_", " ")
     if len(title) > TITLE_CHARS:
         title = f"{title[: TITLE_CHARS - 1]}…"
     return msgspec.structs.replace(step, title=title, needs=needs)
@@ -80,6 +81,7 @@ def _check_arguments(step: PlannedStep) -> None:
         raise Invalid(f"The arguments of step {step.node} are nested too deep.")
     try:
         size = len(_canonical(step.arguments))
+        msgspec.json.encode(step.arguments)
     except (TypeError, ValueError) as error:
         raise Invalid(f"The arguments of step {step.node} are no JSON: {error}") from None
     if size > ARGUMENTS_CHARS:

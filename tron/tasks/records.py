@@ -169,7 +169,6 @@ class Change:
         self.now = now
         self.fence: str = row.fence
         """of the step under way; empty: none"""
-        self.hub: str = row.hub
         self.timeout_ms: int = row.timeout_ms
         self.place: int = row.place
         self._last_event: int = row.last_event

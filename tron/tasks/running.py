@@ -24,6 +24,7 @@ from tron.errors import Invalid, Overloaded, StorageUnavailable, TronError
 from tron.orchestrator.orchestrator import Orchestrator
 from tron.orchestrator.process import Process
 from tron.storage.store import Store
+from tron.storage.text import storable
 from tron.supervise import Tasks
 from tron.tasks import plan as plans
 from tron.tasks import policy, records
@@ -46,6 +47,7 @@ REVISIONS = 2
 """times a persona may change its plan after a step failed"""
 BUSY_MS = 5_000
 SAVE_AGAIN_S = 1.0
+STOPPED = Outcome("It was stopped.", "failed")
 
 
 class Ready(NamedTuple):
@@ -97,13 +99,14 @@ class Runner:
         self._hub_id = hub_id
         self._workspaces = workspaces
         self._approval_ms = round(approval_s * 1000)
-        self._processes: dict[str, Process] = {}
+        self._running: dict[str, tuple[str, Process]] = {}
+        """by its fence, each step under way here: its task's id, and the process that does it"""
         self._stopping = False
 
     @property
-    def working_on(self) -> list[str]:
-        """Ids of the tasks a step of which runs here."""
-        return list(self._processes)
+    def working_on(self) -> dict[str, str]:
+        """The steps that run here: the fence of each, and its task's id."""
+        return {fence: task_id for fence, (task_id, _) in self._running.items()}
 
     @property
     def stopping(self) -> bool:
@@ -121,21 +124,24 @@ class Runner:
         """
         if self._stopping:
             raise asyncio.CancelledError
-        begun = await self._saved(lambda c: self._begin(c, client_id, task_id, stretch))
+        begun = await self.saved(lambda c: self._begin(c, client_id, task_id, stretch))
         if begun is None:
             return False
         outcome = await self._do(begun)
         tail = await self._revised(begun, outcome)
-        return await self._saved(lambda c: self._finish(c, begun, outcome, tail))
+        return await self.saved(lambda c: self._finish(c, begun, outcome, tail))
 
-    async def _saved(self, unit: Callable[[Connection], T]) -> T:
-        """A unit of work that must be written: as long as the database is away, wait for it."""
+    async def saved(self, unit: Callable[[Connection], T]) -> T:
+        """A unit of work that must be written: as long as the database is away, wait for it.
+
+        Raises CancelledError when the hub stops meanwhile.
+        """
         while True:
             try:
                 return await self._store.write(unit)
             except (StorageUnavailable, Overloaded) as error:
                 if self._stopping:
-                    raise
+                    raise asyncio.CancelledError from error
                 log.warning("task.unsaved", error=error.type)
                 await asyncio.sleep(SAVE_AGAIN_S)
 
@@ -152,6 +158,10 @@ class Runner:
             change.fail("refused", f"There is no tool named {step.tool!r} here.", step)
             return None
         task = change.task
+        persona = self._agents.get(task.agent)
+        if persona is not None and persona.tools is not None and step.tool not in persona.tools:
+            change.fail("refused", f"{persona.name} does not have the tool {step.tool}.", step)
+            return None
         decision = policy.decide(change.connection, task.client_id, task.agent, tool.effect)
         if decision == "deny":
             change.fail(
@@ -188,8 +198,7 @@ class Runner:
         if task.stretch != stretch:
             return None
         if task.status == "paused" and change.running is not None:  # its hub died in the pause
-            change.step(change.running, status="planned")
-            change.set(fence="")
+            change.set(fence="")  # the step stays as it is: it may have happened
         if task.status not in ("planned", "running"):
             return None
         ready = self.look(change)
@@ -214,7 +223,7 @@ class Runner:
     async def _do(self, begun: Begun) -> Outcome | Later:
         """Run the tool as a process of the persona, which operators see and can stop."""
         task, step = begun.task, begun.ready.step
-        lines = _Lines(self._store, lambda text: self._said(task, step, text))
+        lines = _Lines(self._store, lambda text: self._said(begun, text))
         came: list[Outcome | Later] = []
 
         async def behaviour(process: Process) -> str:
@@ -242,16 +251,16 @@ class Runner:
             )
         except TronError as error:  # no room for it now
             return Later(self._clock.now_ms() + BUSY_MS, error.message)
-        self._processes[task.id] = process
+        self._running[begun.fence] = (task.id, process)
         try:
             await process.wait()
         finally:
             await self._orchestrator.kill(process.id)
-            del self._processes[task.id]
+            del self._running[begun.fence]
             await lines.close()
         if self._stopping and not came:
             raise asyncio.CancelledError
-        return came[0] if came else Outcome("It was stopped.", "failed")
+        return came[0] if came else STOPPED
 
     def _context(self, begun: Begun, process: Process, lines: "_Lines") -> ToolContext:
         task, step = begun.task, begun.ready.step
@@ -279,6 +288,8 @@ class Runner:
         task, step = begun.task, begun.ready.step
         failed = sum(one.status == "failed" for one in task.steps)
         if isinstance(outcome, Later) or outcome.status == "ok" or failed >= REVISIONS:
+            return None
+        if outcome is STOPPED:  # somebody wanted that
             return None
         if task.mode != "auto" or self._stopping:
             return None
@@ -310,8 +321,9 @@ class Runner:
         tail: tuple[PlannedStep, ...] | None,
     ) -> bool:
         now, step = change.now, change.running
-        if change.fence != fence or step is None:  # cancelled, or somebody else's by now
-            return False
+        if change.fence != fence or step is None:
+            # Cancelled, or somebody else's by now; or written before, and the answer got lost.
+            return change.task.status == "running" and not change.fence
         change.set(fence="")
         if isinstance(outcome, Later):
             change.step(step, status="planned")
@@ -343,20 +355,28 @@ class Runner:
         tool = self._toolbox.find(name)
         return tool.effect if tool else None
 
-    def _said(self, task: Task, step: Step, text: str) -> Callable[[Connection], None]:
+    def _said(self, begun: Begun, text: str) -> Callable[[Connection], None]:
+        task, step = begun.task, begun.ready.step
+
         def unit(conn: Connection) -> None:
             with records.opened(conn, task.client_id, task.id, self._clock.now_ms()) as change:
-                change.tell("task_step_log", step_id=step.id, text_delta=text)
+                if change.fence == begun.fence:
+                    change.tell("task_step_log", step_id=step.id, text_delta=text)
 
         return unit
 
     # Ending
 
-    async def stop(self, task_id: str) -> None:
-        """Stop the step of `task_id` that runs here, if one does."""
-        process = self._processes.get(task_id)
-        if process is not None:
-            await self._orchestrator.kill(process.id)
+    async def stop(self, fence: str) -> None:
+        """Stop the step with this fence, if it runs here."""
+        if fence in self._running:
+            await self._orchestrator.kill(self._running[fence][1].id)
+
+    async def stop_task(self, task_id: str) -> None:
+        """Stop what runs here of `task_id`."""
+        for fence, id in self.working_on.items():
+            if id == task_id:
+                await self.stop(fence)
 
     def shut(self) -> None:
         """No step begins any more; one that is interrupted is left for whoever comes next."""
@@ -376,8 +396,9 @@ class _Lines:
     def add(self, line: str) -> None:
         if self._chars >= LOG_CHARS:
             return
-        self._chars += len(line)
-        self._said.append(line if self._chars < LOG_CHARS else f"{line}\n… (the rest is left out)")
+        kept = storable(line)[: LOG_CHARS - self._chars]
+        self._chars += len(kept)
+        self._said.append(kept if self._chars < LOG_CHARS else f"{kept}\n… (the rest is left out)")
         if not len(self._tasks):
             self._tasks.start(self._later(), "flush")
 

@@ -9,11 +9,13 @@ locked row, so hubs that share a database do each of them once.
 import asyncio
 import secrets
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
+from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, or_, select, tuple_, update
 
 from tron.clock import Clock, iso
 from tron.errors import NotFound, TronError
@@ -36,12 +38,14 @@ UNPLANNED_MS = 60_000
 QUEUE_AGAIN_MS = 60_000
 PRUNE_MS = 3_600_000
 DAY_MS = 86_400_000
+NOWHERE = (-(2**63), "")
+"""in front of the first place in the queue"""
 AT_ONCE = 200
 """tasks seen to in one round, of each kind"""
 
 _LIVE = select(tasks.c.status).where(tasks.c.status.not_in(ENDED)).distinct()
 
-Plan = Callable[[Task], Awaitable[None]]
+Plan = Callable[[Task], Coroutine[Any, Any, None]]
 
 
 class Work:
@@ -67,12 +71,13 @@ class Work:
         self._hub_id = hub_id
         self._keep_ms = keep_days * DAY_MS
         self._pruned_at = self._queued_at = 0
+        self._queued_to = NOWHERE
         self._tasks = Tasks("task work")
         self._unqueued: dict[str, Task] = {}
         self._wake_up = asyncio.Event()
 
     def start(self, plan: Plan) -> None:
-        """Begin the rounds. `plan` plans a task and queues it."""
+        """Begin the rounds. `plan` plans a task and queues it, unless it is being planned."""
         self._tasks.start(self._rounds(plan), "rounds")
 
     async def queue(self, task: Task) -> None:
@@ -111,7 +116,7 @@ class Work:
                 if change.task.status not in ENDED:
                     change.fail("step_failed", detail, change.running)
 
-        await self._store.write(unit)
+        await self._runner.saved(unit)
 
     async def _rounds(self, plan: Plan) -> None:
         while True:
@@ -130,33 +135,44 @@ class Work:
         now = self._clock.now_ms()
         async with self._store.read() as connection:
             live = {row.status for row in await connection.execute(_LIVE)}
-        if live & {"planned", "running"}:
+        if "running" in live:
+            await self._end_late(now)
+        await self._stop_ended()
+        if "awaiting_approval" in live:
+            await self._expire(now)
+        if live & {"planned", "running"} and not self.stopping:
             await self._engine.start(self._advance)
+            await self._adopt(now)
             unqueued, self._unqueued = self._unqueued, {}
             for task in unqueued.values():
                 await self.queue(task)
-            await self._queue_again(now)
             await self._wake(now)
-            await self._end_late(now)
+            await self._queue_again(now)
             await self._plan(plan, now)
-        if "awaiting_approval" in live:
-            await self._expire(now)
-        await self._stop_ended()
-        if self._engine.running:
-            await self._adopt(now)
         if now - self._pruned_at >= PRUNE_MS:
-            self._pruned_at = now
             await self._prune(now)
 
     async def _queue_again(self, now: int) -> None:
-        """What was stored, and not queued because its hub died; all of it when this hub begins."""
+        """What was stored, and not queued because its hub died, or that the queue has lost: some
+        each round, then a rest."""
         if now - self._queued_at < QUEUE_AGAIN_MS:
             return
-        limit = AT_ONCE if self._queued_at else None
-        ready = tasks.c.wake_at.is_(None) & (tasks.c.stretch > 0)
-        for task in await self._find(tasks.c.status == "planned", ready, limit=limit):
+        ready = and_(tasks.c.status == "planned", tasks.c.wake_at.is_(None), tasks.c.stretch > 0)
+        between_steps = and_(tasks.c.status == "running", tasks.c.fence == "")
+        lying = between_steps & (tasks.c.updated_at <= now - QUEUE_AGAIN_MS)
+        behind = tuple_(tasks.c.place, tasks.c.id) > self._queued_to
+        found = await self._find(or_(ready, lying), behind)
+        over = await self._engine.over([f"{task.id}.{task.stretch}" for task in found])
+        for task in found:
+            if task.status == "running" or f"{task.id}.{task.stretch}" in over:
+                log.warning("task.begun_again", task_id=task.id, stretch=task.stretch)
+                task = await self._change(task, partial(_anew, task.stretch))
             await self.queue(task)
-        self._queued_at = now
+        if len(found) < AT_ONCE:
+            self._queued_at, self._queued_to = now, NOWHERE
+        else:
+            last = found[-1]
+            self._queued_to = (records.place(last.created_at, last.priority), last.id)
 
     async def _wake(self, now: int) -> None:
         def wake(change: Change) -> None:
@@ -185,16 +201,17 @@ class Work:
         old = (tasks.c.status == "planned", tasks.c.stretch == 0)
         for task in await self._find(*old, tasks.c.updated_at <= now - UNPLANNED_MS):
             if not task.steps:
-                await plan(task)
+                self._tasks.start(plan(task), "plan")
 
     async def _stop_ended(self) -> None:
-        """Steps that run here although their task was ended elsewhere."""
+        """Steps that run here although their task was ended, or taken up, elsewhere."""
         here = self._runner.working_on
         if here:
-            on = tasks.c.status.in_(("running", "paused"))
-            wanted = {task.id for task in await self._find(tasks.c.id.in_(here), on, limit=None)}
-            for task_id in set(here) - wanted:
-                await self._runner.stop(task_id)
+            query = select(tasks.c.fence).where(tasks.c.id.in_(here.values()), tasks.c.fence != "")
+            async with self._store.read() as connection:
+                wanted = set(await connection.scalars(query))
+            for fence in here.keys() - wanted:
+                await self._runner.stop(fence)
 
     async def _adopt(self, now: int) -> None:
         """Take up what hubs had begun that are dead now."""
@@ -212,7 +229,8 @@ class Work:
     ) -> Callable[[Connection], bool]:
         """Whether this hub is the one to take it up."""
         mark = f"{workflow_id}@{executor}"
-        free = or_(tasks.c.adopted != mark, tasks.c.adopter.not_in(alive))
+        others = alive - {self._hub_id}  # what this hub claimed and could not resume is free
+        free = or_(tasks.c.adopted != mark, tasks.c.adopter.not_in(others))
         this = tasks.c.id == workflow_id.rpartition(".")[0]
         claim = update(tasks).where(this, free).values(adopted=mark, adopter=self._hub_id)
         return lambda conn: conn.execute(claim).rowcount == 1
@@ -225,13 +243,16 @@ class Work:
             await asyncio.to_thread(shutil.rmtree, workspace, ignore_errors=True)
         ids = [task.id for task in old]
         await self._store.write(lambda conn: records.remove(conn, ids))
+        if len(old) < AT_ONCE:
+            self._pruned_at = now
         if self._engine.running:
             await self._engine.forget(iso(now - DAY_MS))
 
-    async def _find(self, *where: ColumnElement[bool], limit: int | None = AT_ONCE) -> list[Task]:
+    async def _find(self, *where: ColumnElement[bool]) -> list[Task]:
+        """The first of those in the queue, of all tenants."""
         async with self._store.read() as connection:
             return await connection.run_sync(
-                lambda c: records.fetch(c, *where, limit=limit, newest_first=False)
+                lambda c: records.fetch(c, *where, limit=AT_ONCE, newest_first=False)
             )
 
     async def _change(self, task: Task, do: Callable[[Change], None]) -> Task:
@@ -247,6 +268,7 @@ class Work:
     def shut(self) -> None:
         """Begin nothing any more; steps under way may end."""
         self._runner.shut()
+        self._engine.shut()
 
     @property
     def stopping(self) -> bool:
@@ -258,3 +280,14 @@ class Work:
         self.shut()
         await self._tasks.close()
         await self._engine.close()
+
+
+def _anew(stretch: int, change: Change) -> None:
+    """Nobody works on this stretch any more: another one."""
+    task = change.task
+    if task.stretch != stretch or change.fence or task.wake_at is not None:
+        return
+    if task.status == "running":
+        change.move("wait")
+    if task.status == "planned":
+        change.queue()

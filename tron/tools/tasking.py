@@ -12,7 +12,6 @@ import msgspec
 from msgspec import Meta
 
 from tron.conversation.session import MADE_UP
-from tron.errors import CallerError
 from tron.tasks.contract import ENDED, Mode, NewTask, Priority, Task
 from tron.tasks.desk import Desk
 from tron.tasks.talk import REMINDER
@@ -61,6 +60,14 @@ class TaskStatus(msgspec.Struct):
     task: Which = ""
 
 
+class PauseTask(msgspec.Struct):
+    task: Which = ""
+
+
+class ResumeTask(msgspec.Struct):
+    task: Which = ""
+
+
 class CancelTask(msgspec.Struct):
     task: Which = ""
 
@@ -101,6 +108,20 @@ def tasking(desk: Callable[[], Desk], told: Told) -> list[Tool[Any]]:
             TaskStatus,
             tools.status,
             effect="read",
+        ),
+        Tool(
+            "pause_task",
+            "Let no further step of a task begin until it is resumed.",
+            PauseTask,
+            tools.pause,
+            effect="write",
+        ),
+        Tool(
+            "resume_task",
+            "Go on with a task that was paused, or begin one that was only planned.",
+            ResumeTask,
+            tools.resume,
+            effect="write",
         ),
         Tool(
             "cancel_task",
@@ -162,17 +183,31 @@ class _Tasking:
             lines += [f"- {step.title}: {_words(step.status)}" for step in task.steps]
         return "\n".join(lines)
 
+    async def pause(self, context: ToolContext, args: PauseTask) -> str:
+        task = await self._live(context, args.task)
+        await self._desk().pause(context.client_id, task.id)
+        return f"Paused: {task.summary}."
+
+    async def resume(self, context: ToolContext, args: ResumeTask) -> str:
+        task = await self._live(context, args.task, "paused", "planned")
+        task = await self._desk().resume(context.client_id, task.id)
+        return f"{task.summary}: {standing(task)}"
+
     async def cancel(self, context: ToolContext, args: CancelTask) -> str:
-        live = [task for task in await self._of(context) if task.status not in ENDED]
-        if not live:
-            return "There is no task to cancel."
-        task = _chosen(args.task, live)
-        try:
-            await self._desk().cancel(context.client_id, task.id, reason="Cancelled by the caller.")
-        except CallerError as error:
-            raise ToolFailed(error.message) from error
+        task = await self._live(context, args.task)
+        await self._desk().cancel(context.client_id, task.id, reason="Cancelled by the caller.")
         await self._told.claim_end(context.client_id, task.id)
         return f"Cancelled: {task.summary}."
+
+    async def _live(self, context: ToolContext, which: str, *statuses: str) -> Task:
+        """The task meant among those that have not ended, by their numbers in the whole list.
+
+        Raises ToolFailed."""
+        found = await self._of(context)
+        if not which.strip().isdigit():
+            live = [task for task in found if task.status not in ENDED]
+            found = [task for task in live if task.status in statuses] or live
+        return _chosen(which, found)
 
     async def _of(self, context: ToolContext) -> list[Task]:
         """The tasks of this caller: of this conversation, and of others under the same name."""

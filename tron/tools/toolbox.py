@@ -119,7 +119,7 @@ class Toolbox:
         finally:
             duration_ms = round((self._clock.monotonic() - started) * 1000)
             self._audit(context, call, status, error, duration_ms)
-        return Outcome(_within_limit(text), status)
+        return Outcome(_within_limit(storable(text)), status)
 
     async def _outcome(self, context: ToolContext, call: ToolCall) -> tuple[str, Status, str]:
         """(what the model is told, status, kind of error)"""

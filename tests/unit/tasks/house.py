@@ -70,11 +70,18 @@ class Engine:
     async def left_behind(self, alive: set[str]) -> list[tuple[str, str]]:
         return [(name, hub) for name, hub in self.left if hub not in alive]
 
+    async def over(self, workflow_ids: list[str]) -> set[str]:
+        return self.done.intersection(workflow_ids)
+
     async def resume(self, workflow_id: str) -> None:
         self.resumed.append(workflow_id)
+        self.left = [one for one in self.left if one[0] != workflow_id]
 
     async def forget(self, before: str) -> None:
         self.forgotten = before
+
+    def shut(self) -> None:
+        pass
 
     async def close(self) -> None:
         self.running = False

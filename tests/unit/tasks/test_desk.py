@@ -276,7 +276,7 @@ async def test_a_step_under_way_is_stopped_by_cancelling(house: House) -> None:
     await working
     task = await house.see(task)
     assert (task.status, task.steps[0].status) == ("cancelled", "cancelled")
-    assert house.runner.working_on == []
+    assert not house.runner.working_on
 
 
 async def test_a_pause_lets_the_step_end_and_begins_no_other(house: House) -> None:

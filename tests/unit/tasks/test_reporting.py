@@ -262,6 +262,19 @@ async def test_a_task_of_no_conversation_is_told_to_nobody(hub: Hub, house: Hous
     assert hub.lines.live[0].said == []
 
 
+async def test_a_turn_that_outlives_the_reporting_ends_as_usual(hub: Hub, house: House) -> None:
+    session = await hub.talking.session()
+    await hub.started()
+    await hub.reporting.close()
+    await house.new("run", session=session)
+    await house.new("pay", session=session)
+    hub.talking.talk.news(HOUSE, session)
+    hub.talking.script.answers.append("Fine.")
+    assert (await hub.talking.say("hi")).text.startswith("Fine.")
+    hub.talking.talk.news(HOUSE, session)
+    await hub.talking.session()
+
+
 async def test_what_a_person_stopped_is_not_told_to_them(hub: Hub, house: House) -> None:
     line = Line(await hub.talking.session())
     hub.lines.live = [line]

@@ -129,6 +129,18 @@ async def test_two_questions_are_put_one_after_the_other(talking: Talking) -> No
     assert await status(talking, second) == "failed"
 
 
+async def test_who_answers_none_of_them_is_asked_the_next_with_the_next_answer(
+    talking: Talking,
+) -> None:
+    session = await talking.session()
+    first, second = await talking.asking(session), await talking.asking(session, "pay")
+    assert first.approval is not None
+    assert second.approval is not None
+    assert (await asked(talking, session)).endswith(first.approval.prompt + SAY)
+    assert (await asked(talking, session)).endswith(second.approval.prompt + SAY)
+    assert SAY not in await asked(talking, session)
+
+
 @pytest.mark.parametrize("said", ["yes, but text Bob too", "yes?", "what would it do", "yes no"])
 async def test_more_than_an_answer_is_talk(talking: Talking, said: str) -> None:
     session = await talking.session()
@@ -291,8 +303,12 @@ async def test_tasks_are_listed_looked_at_and_cancelled_by_words(
     )
     assert await use("cancel_task", '{"task": "2"}') == "Cancelled: run the tests."
     assert "no such task" in await use("task_status", '{"task": "fly"}')
+    assert await use("pause_task") == "Paused: pay the bill."
+    assert await use("resume_task") == (
+        "pay the bill: Nothing is done yet: it waits for your approval."
+    )
     assert await use("cancel_task") == "Cancelled: pay the bill."
-    assert await use("cancel_task") == "There is no task to cancel."
+    assert await use("cancel_task") == "There are no tasks."
 
 
 async def test_others_tasks_are_not_seen_nor_cancelled(talking: Talking, house: House) -> None:
@@ -301,5 +317,5 @@ async def test_others_tasks_are_not_seen_nor_cancelled(talking: Talking, house: 
     talking.script.answers += [calls(("cancel_task", "{}"), ("list_tasks", "{}")), "ok"]
     await talking.say("cancel it", caller="bob")
     results = [m.content for m in talking.script.asked[-1].messages[-2:]]
-    assert results == ["There is no task to cancel.", "There are no tasks."]
+    assert results == ["There are no tasks.", "There are no tasks."]
     assert (await house.see(task)).status == "awaiting_approval"

@@ -1,12 +1,18 @@
 """The built-in tools, called as a model calls them."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from integrations.brave.fake import FakeBrave
 from tests.unit.tools.conftest import Office
+from tron.app import open_hub
+from tron.integrations import attach_all
+from tron.settings import Settings
 from tron.storage.tables import HOUSE
+from tron.tools.contract import Tool
 from tron.tools.toolbox import Toolbox
 
 ADA = "+14155551234"
@@ -236,12 +242,26 @@ async def test_a_wrong_key_and_a_dead_service_are_told_apart(office: Office) -> 
     assert "can't be reached" in told
 
 
-def test_the_page_lists_every_tool_with_its_arguments(office: Office) -> None:
+@pytest.fixture
+async def every_tool(tmp_path: Path) -> AsyncIterator[list[Tool[Any]]]:
+    """Those of a whole hub, integrations included."""
+    async with open_hub(Settings(home=tmp_path, brain="offline", life=False)) as hub:
+        attached = attach_all(hub)
+        names = [d["function"]["name"] for d in hub.toolbox.definitions(None, in_task=True)]
+        yield [tool for name in names if (tool := hub.toolbox.find(name))]
+        for integration in attached:
+            await integration.close()
+
+
+def test_the_page_lists_every_tool_with_its_arguments(every_tool: list[Tool[Any]]) -> None:
     page = Path(__file__).parents[3].joinpath("docs/tools.md").read_text()
-    rows = [line for line in page.splitlines() if line.startswith("| `")]
-    assert rows
-    for row, tool in zip(rows, office.tools(), strict=True):
-        _, name, arguments, limits, _, _ = row.split("|")
+    in_tasks = page[page.index("These work in tasks alone") :]
+    rows = {
+        line.split("`")[1]: line.split("|") for line in page.splitlines() if line.startswith("| `")
+    }
+    assert rows.keys() == {tool.name for tool in every_tool}
+    for tool in every_tool:
+        _, name, arguments, effect, limits, _, _ = rows[tool.name]
         parameters = tool.definition["function"]["parameters"]
         expected = []
         for argument, schema in parameters["properties"].items():
@@ -253,11 +273,13 @@ def test_the_page_lists_every_tool_with_its_arguments(office: Office) -> None:
                 expected.append(f"`{argument}?={default}`")
         assert name.strip() == f"`{tool.name}`"
         assert arguments.strip() == (", ".join(expected) or "none"), tool.name
+        assert effect.strip() == tool.effect, tool.name
         assert limits.strip().startswith(f"{tool.timeout_s:g} s"), tool.name
+        assert (f"| `{tool.name}` |" in in_tasks) is tool.task_only, tool.name
 
 
-def test_every_tool_and_argument_is_described_for_the_model(office: Office) -> None:
-    for tool in office.tools():
+def test_every_tool_and_argument_is_described_for_the_model(every_tool: list[Tool[Any]]) -> None:
+    for tool in every_tool:
         function = tool.definition["function"]
         assert len(function["description"]) > 40, tool.name
         for name, schema in function["parameters"]["properties"].items():

@@ -210,6 +210,32 @@ async def test_definitions_are_those_named_in_that_order(office: Office) -> None
     assert len(names(None)) == 16
 
 
+async def test_tools_that_are_added_are_offered_and_run_but_replace_none(office: Office) -> None:
+    office.toolbox.add([tool(counting)])
+    assert office.toolbox.definitions(["probe"])
+    assert await office.toolbox.run(office.context(), call()) == ("x", True)
+    with pytest.raises(ValueError, match="recall"):
+        office.toolbox.add([Tool("recall", "Another.", Numbers, counting, effect="send")])
+    assert (await office.use("recall", query="x"))[1]
+
+
+async def test_what_speaks_against_arguments_is_told_instead_of_running(office: Office) -> None:
+    ran: list[int] = []
+
+    async def run(_: ToolContext, args: Numbers) -> str:
+        ran.append(args.count)
+        return "done"
+
+    def odd(args: Numbers) -> str | None:
+        return "Only even ones." if args.count % 2 else None
+
+    office.toolbox.add([Tool("probe", "Tries.", Numbers, run, effect="write", why_not=odd)])
+    context = office.context()
+    assert await office.toolbox.run(context, call('{"count": 2}')) == ("done", True)
+    assert await office.toolbox.run(context, call('{"count": 3}')) == ("Only even ones.", False)
+    assert ran == [2]
+
+
 @settings(
     max_examples=100,
     deadline=None,

@@ -217,6 +217,8 @@ _BUILDERS: dict[str, Callable[[Turn, dict[str, str]], Action | None]] = {
     "task": _start_task,
     "tasks": lambda turn, s: Action("list_tasks", {}),
     "task_status": lambda turn, s: Action("task_status", {"task": s.get("query", "")}),
+    "task_pause": lambda turn, s: Action("pause_task", {"task": s.get("query", "")}),
+    "task_resume": lambda turn, s: Action("resume_task", {"task": s.get("query", "")}),
     "task_cancel": lambda turn, s: Action("cancel_task", {"task": s.get("query", "")}),
     "inspect": lambda turn, s: Action("inspect_process", {"id": s["id"]}),
     "web": lambda turn, s: Action("web_search", {"query": s["query"][:400]}),

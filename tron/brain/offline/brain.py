@@ -64,8 +64,7 @@ class OfflineBrain:
         if fragments:
             yield fragments
         limit = limit_of(ask.params)
-        given = turn.ask.offline is not None and not turn.results  # said as it is
-        for piece in pieces("" if actions else text if given else _worded(turn, text)):
+        for piece in pieces("" if actions else _worded(turn, text)):
             if spoken == limit:
                 reason = "length"
                 break
@@ -126,7 +125,9 @@ def _worded(turn: Turn, text: str) -> str:
 
 
 def _shaped(turn: Turn, text: str) -> str:
-    """`text` in the form the caller asked for."""
+    """`text` in the form the caller asked for; what it was handed to say is in its form."""
+    if turn.ask.offline is not None and not turn.results:
+        return text
     form: Any = turn.ask.params.get("response_format")
     kind = form.get("type") if isinstance(form, dict) else None
     if kind == "json_object":

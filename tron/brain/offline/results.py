@@ -248,6 +248,8 @@ _PHRASERS: dict[str, Phraser] = {
     "start_task": lambda found: sentence(found.text),
     "list_tasks": _with("Your tasks", "There are no tasks."),
     "task_status": lambda found: sentence(found.text),
+    "pause_task": lambda found: sentence(found.text),
+    "resume_task": lambda found: sentence(found.text),
     "cancel_task": lambda found: sentence(found.text),
     "inspect_process": _with("Here's what I see", "I see no such process."),
     "web_search": _with("From the web", "The search found nothing."),

@@ -164,6 +164,20 @@ what should i (?:ask|say|do)\b.{0,30}|
         """,
     ),
     rule(
+        "task_pause",
+        r"""
+        (?:pause|hold|halt) (?:(?:my|the|that|this)(?: last| latest)? )?task
+        (?: (?:number |about |to |with )?(?P<query>.{1,80}))?$
+        """,
+    ),
+    rule(
+        "task_resume",
+        r"""
+        (?:resume|continue|unpause|go on with|begin) (?:(?:my|the|that|this)(?: last| latest)? )?
+        task(?: (?:number |about |to |with )?(?P<query>.{1,80}))?$
+        """,
+    ),
+    rule(
         "task_cancel",
         r"""
         (?:cancel|stop|abort|end|drop) (?:(?:my|the|that|this)(?: last| latest)? )?task

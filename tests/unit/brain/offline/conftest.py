@@ -33,6 +33,8 @@ HUB_TOOLS = [
     "start_task",
     "list_tasks",
     "task_status",
+    "pause_task",
+    "resume_task",
     "cancel_task",
 ]
 

@@ -213,6 +213,8 @@ async def test_an_unknown_persona_and_an_empty_company_still_answer() -> None:
 async def test_a_given_text_is_said_exactly_unless_there_is_a_result(say: Say) -> None:
     given = "Nothing  to report,\nas agreed."
     assert (await say("remember that I like tea", offline=given)).text == given
+    form = {"response_format": {"type": "json_object"}}
+    assert (await say("plan it", offline="", params=form)).text == ""
     call = ToolCall(id="call_1", name="knowledge_feed", arguments="{}")
     talk = [
         user("go"),
