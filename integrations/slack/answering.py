@@ -21,7 +21,7 @@ from integrations.slack.health import Health
 from integrations.slack.inbox import Inbox, Letter
 from integrations.slack.mrkdwn import escape, mrkdwn, split
 from integrations.slack.routing import Route, Router
-from integrations.slack.threads import Threads
+from integrations.slack.threads import Threads, call_id
 from integrations.slack.wire import Command, Opened, Said
 from integrations.slack.workspaces import Workspaces
 from tron.agents.persona import Persona
@@ -195,12 +195,11 @@ class Answering:
 
     async def _turn(self, letter: Letter, event: Said, route: Route) -> TurnInput:
         person = await self._workspaces.person(letter.app, event.team, event.user)
-        where = event.thread or f"dm-{event.channel}"
         return TurnInput(
             caller=Caller(
                 id=f"slack:{event.team}:{event.user}",
                 known=True,
-                call_id=f"slack:{event.team}:{event.channel}:{where}",
+                call_id=call_id(event),
                 name=person.name if person else None,
             ),
             channel="slack",

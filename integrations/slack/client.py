@@ -49,10 +49,20 @@ class SlackClient:
         self._clients: OrderedDict[str, AsyncWebClient] = OrderedDict()
 
     async def call(
-        self, token: str, method: str, *, patience_s: float = PATIENCE_S, **given: Any
+        self,
+        token: str,
+        method: str,
+        *,
+        patience_s: float = PATIENCE_S,
+        tries: int = TRIES,
+        **given: Any,
     ) -> dict[str, Any]:
-        """Slack's answer to `method`. Raises Refused."""
-        tries, waited = 0, 0.0
+        """Slack's answer to `method`. Raises Refused.
+
+        `tries`: 1 for what must not happen twice, because a broken connection leaves open whether
+        it happened.
+        """
+        tried, waited = 0, 0.0
         client = self.web(token)
         given = {name: value for name, value in given.items() if value is not None}
         form = method in FORM_METHODS
@@ -71,12 +81,12 @@ class SlackClient:
                         raise Refused(method, "rate_limited") from None
                     waited += pause
                     log.info("slack.rate_limited", method=method, pause_s=pause)
-                elif status < 500 or (tries := tries + 1) >= TRIES:
+                elif status < 500 or (tried := tried + 1) >= tries:
                     raise Refused(method, error) from None
             except (aiohttp.ClientError, OSError, TimeoutError, asyncio.IncompleteReadError):
-                tries += 1
-                pause = PAUSE_S * 2**tries
-                if tries >= TRIES:
+                tried += 1
+                pause = PAUSE_S * 2**tried
+                if tried >= tries:
                     raise Refused(method, "unreachable") from None
             await asyncio.sleep(pause)
 

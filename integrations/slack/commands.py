@@ -7,24 +7,22 @@ import asyncio
 from typing import Any
 
 import structlog
-from sqlalchemy import select
 
 from integrations.slack import wire
 from integrations.slack.health import Health
 from integrations.slack.mrkdwn import mrkdwn
+from integrations.slack.tasking import Tasking
 from integrations.slack.wire import Command
 from integrations.slack.workspaces import Workspaces
 from tron.clock import duration
 from tron.errors import TronError
 from tron.hub import Hub
 from tron.storage.tables import HOUSE
-from tron.storage.tables import delegations as tasks
 
 log = structlog.get_logger(__name__)
 
 WITHIN_S = 2.0
 """Slack hangs up after three"""
-SHOWN = 8
 HELP = """**Talking**
 - mention me in a channel, or write me a direct message
 - `maya: …` at the beginning asks Maya, and she stays in the thread
@@ -32,7 +30,9 @@ HELP = """**Talking**
 
 **Commands**
 - `/tron ask QUESTION` or `/tron ask maya: QUESTION`: only you see the answer
-- `/tron status`, `/tron agents`, `/tron tasks`, `/tron life`, `/tron help`"""
+- `/tron tasks`: your tasks and those of this channel; `/tron approve ID`, `/tron deny ID`
+- `/tron status`, `/tron agents`, `/tron life`, `/tron help`"""
+AWAY = "The hub can't say just now; please ask again in a moment."
 TYPED = {
     "tronhelp": "help",
     "tronagents": "agents",
@@ -44,8 +44,9 @@ TYPED = {
 class Commands:
     """See the module."""
 
-    def __init__(self, hub: Hub, workspaces: Workspaces, health: Health) -> None:
+    def __init__(self, hub: Hub, workspaces: Workspaces, health: Health, tasking: Tasking) -> None:
         self._hub = hub
+        self._tasking = tasking
         self._workspaces = workspaces
         self._health = health
 
@@ -56,10 +57,25 @@ class Commands:
             return None
         if word == "ask":
             return wire.ephemeral("Ask what? For example: `/tron ask maya: how do we grow?`")
+        if word in ("tasks", "approve", "deny"):
+            return await self._about_tasks(word, command)
         return wire.ephemeral(mrkdwn(await self._told(word or "help")))
 
+    async def _about_tasks(self, word: str, command: Command) -> dict[str, Any]:
+        try:
+            async with asyncio.timeout(WITHIN_S):
+                if word == "tasks":
+                    card = await self._tasking.listing(command)
+                    return wire.ephemeral(card.text) | card.body
+                id = self.question(command).strip("`")
+                said = await self._tasking.answer(command, id, approved=word == "approve")
+                return wire.ephemeral(said)
+        except (TimeoutError, TronError) as error:
+            log.warning("slack.command_failed", command=word, error=type(error).__name__)
+            return wire.ephemeral(AWAY)
+
     def question(self, command: Command) -> str:
-        """What `/tron ask` was asked."""
+        """What stands behind the word of a command."""
         return command.text.partition(" ")[2].strip()
 
     async def exact(self, app: str, team: str, user: str, text: str) -> str | None:
@@ -78,7 +94,6 @@ class Commands:
             "help": self._help,
             "status": self._status,
             "agents": self._agents,
-            "tasks": self._tasks,
             "life": self._life,
             "servers": self._servers,
         }.get(word)
@@ -89,7 +104,7 @@ class Commands:
                 return await tell()
         except (TimeoutError, TronError) as error:
             log.warning("slack.command_failed", command=word, error=type(error).__name__)
-            return "The hub can't say just now; please ask again in a moment."
+            return AWAY
 
     async def _help(self) -> str:
         return HELP
@@ -108,18 +123,6 @@ class Commands:
             f"- {persona.name}, {persona.title}: {', '.join(persona.focus)}"
             for persona in self._hub.agents.personas
         )
-
-    async def _tasks(self) -> str:
-        query = (
-            select(tasks.c.agent, tasks.c.task, tasks.c.status)
-            .where(tasks.c.client_id == HOUSE)
-            .order_by(tasks.c.started_at.desc())
-            .limit(SHOWN)
-        )
-        async with self._hub.store.read() as conn:
-            rows = (await conn.execute(query)).all()
-        lines = [f"- {row.agent}: {row.task[:120]} ({row.status})" for row in rows]
-        return "\n".join(lines) or "Nobody has been given a task yet."
 
     async def _life(self) -> str:
         active = ", ".join(persona.name for persona in self._hub.life.active()) or "nobody"

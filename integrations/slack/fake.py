@@ -23,10 +23,11 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from integrations.slack.fake_api import Api, Bot, Message
+from integrations.slack.fake_api import Api, Bot, Message, checked
 from integrations.slack.fake_line import Delivery, Line
 
 CALLS_KEPT = 5_000
+PATIENCE_S = 60.0  # with an answer that is sure to come
 
 
 class FakeSlack(Line):
@@ -155,37 +156,71 @@ class FakeSlack(Line):
         """The workspace throws the app out."""
         await self.deliver({"type": "app_uninstalled"}, team=team)
 
-    async def command(self, text: str, *, user: str = "") -> dict[str, Any]:
+    async def command(self, text: str, *, user: str = "", channel: str = "") -> dict[str, Any]:
         """`/tron TEXT`; what was answered at once."""
+        user, channel = user or self.person, channel or self.general
         form = {
             "command": "/tron",
             "text": text,
-            "user_id": user or self.person,
-            "user_name": "sam",
+            "user_id": user,
+            "user_name": self.api.people.get(user, {}).get("name", ""),
             "team_id": self.team,
-            "channel_id": self.general,
-            "channel_name": "general",
+            "channel_id": channel,
+            "channel_name": self.api.channels.get(channel, "directmessage"),
             "api_app_id": self.bot.app_id,
             "response_url": f"{self.url}/response/{secrets.token_hex(6)}",
             "trigger_id": f"{time.time_ns()}.{secrets.token_hex(8)}",
         }
         return await self._interact("/slack/commands", "slash_commands", form)
 
-    async def click(self, message: Message, *, user: str = "") -> dict[str, Any]:
-        """The button of a message is pressed."""
-        action = next(e for b in message.blocks for e in b.get("elements", []))
+    async def click(
+        self,
+        message: Message,
+        label: str = "",
+        *,
+        user: str = "",
+        team: str = "",
+        ephemeral: bool = False,
+        hub: str = "",
+    ) -> dict[str, Any]:
+        """The button `label` of a message is pressed; without one, its first.
+
+        `team`: the workspace of who presses it, in a shared channel. `ephemeral`: it is an answer
+        that only they see, as `shown` makes one. `hub`: the one that is told.
+        """
+        user = user or self.person
+        place = {"type": "message", "message_ts": message.ts, "is_ephemeral": ephemeral}
         payload = {
             "type": "block_actions",
-            "user": {"id": user or self.person, "team_id": self.team},
-            "team": {"id": self.team, "domain": "fake"},
+            "user": {
+                "id": user,
+                "name": self.api.people.get(user, {}).get("name", ""),
+                "team_id": team or self.team,
+            },
+            "team": {"id": team or self.team, "domain": "fake"},
             "channel": {"id": message.channel},
             "message": {"ts": message.ts, "text": message.text},
-            "container": {"type": "message", "message_ts": message.ts},
+            "container": place,
             "trigger_id": f"{time.time_ns()}.{secrets.token_hex(8)}",
             "response_url": f"{self.url}/response/{message.channel}-{message.ts}",
-            "actions": [{**action, "block_id": "b", "action_ts": self.api.next_ts()}],
+            "actions": [
+                {**_button(message, label), "block_id": "b", "action_ts": self.api.next_ts()}
+            ],
         }
-        return await self._interact("/slack/interactivity", "interactive", payload)
+        return await self._interact("/slack/interactivity", "interactive", payload, hub=hub)
+
+    def shown(self, answer: dict[str, Any], *, channel: str = "") -> Message:
+        """What a command answered, as a message with buttons that can be pressed."""
+        blocks = checked(answer.get("blocks") or [])
+        ts = self.api.next_ts()
+        return Message(
+            channel=channel or self.general,
+            ts=ts,
+            text=answer["text"],
+            user="",
+            bot="B",
+            blocks=blocks,
+        )
 
     # What came of it
 
@@ -204,7 +239,7 @@ class FakeSlack(Line):
             and not message.deleted
         ]
 
-    async def answer_in(self, ts: str, *, count: int = 1, within_s: float = 10.0) -> str:
+    async def answer_in(self, ts: str, *, count: int = 1, within_s: float = PATIENCE_S) -> str:
         """The text of the `count`th message a bot wrote in a thread, once it is complete."""
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
@@ -214,7 +249,9 @@ class FakeSlack(Line):
             await asyncio.sleep(0.02)
         raise AssertionError(f"no answer within {within_s} s; there is {self.thread(ts)}")
 
-    async def answer_outside(self, channel: str, *, count: int = 1, within_s: float = 10.0) -> str:
+    async def answer_outside(
+        self, channel: str, *, count: int = 1, within_s: float = PATIENCE_S
+    ) -> str:
         """The same for a channel or direct message outside threads."""
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
@@ -273,14 +310,16 @@ class FakeSlack(Line):
         """Tell the hub, and wait for the first acknowledgement; retries go on behind."""
         return await self.send(self.envelope(event, bot=bot, team=team), bot=bot)
 
-    async def _interact(self, path: str, kind: str, what: dict[str, Any]) -> dict[str, Any]:
+    async def _interact(
+        self, path: str, kind: str, what: dict[str, Any], *, hub: str = ""
+    ) -> dict[str, Any]:
         if self._sockets:
             answer: dict[str, Any] = {}
             await self.by_socket(kind, what, 0, "", answer)
             return answer
         form = what if kind == "slash_commands" else {"payload": json.dumps(what)}
         status, body = await self.post(
-            path, urlencode(form).encode(), kind="application/x-www-form-urlencoded"
+            path, urlencode(form).encode(), kind="application/x-www-form-urlencoded", hub=hub
         )
         if status != 200:
             raise AssertionError(f"{path} answered {status}: {body}")
@@ -295,10 +334,14 @@ class FakeSlack(Line):
         body = await request.json()
         where = request.match_info["id"]
         self.responses.append((where, body))
-        if body.get("delete_original"):
-            channel, _, ts = where.partition("-")
-            with contextlib.suppress(KeyError):
+        channel, _, ts = where.partition("-")
+        with contextlib.suppress(KeyError):
+            if body.get("delete_original"):
                 self.api.find(channel, ts).deleted = True
+            elif body.get("replace_original"):
+                message = self.api.find(channel, ts)
+                message.text = body["text"]
+                message.blocks = checked(body.get("blocks") or [])
         return web.Response(text="ok")
 
     async def _authorize(self, request: web.Request) -> web.Response:
@@ -308,3 +351,8 @@ class FakeSlack(Line):
         back = query.get("redirect_uri") or ""
         answer = urlencode({"code": code, "state": query.get("state", "")})
         raise web.HTTPFound(f"{back}?{answer}")
+
+
+def _button(message: Message, label: str) -> dict[str, Any]:
+    buttons = [e for block in message.blocks for e in block.get("elements", []) if "action_id" in e]
+    return next(one for one in buttons if label in ("", one["text"]["text"]))

@@ -15,6 +15,8 @@ from typing import Any
 
 from aiohttp import web
 
+from integrations.slack.fake_blocks import fit
+
 MESSAGES_KEPT = 20_000
 CALLS_KEPT = 20_000
 TEXT_LIMIT = 40_000
@@ -269,7 +271,8 @@ class Api:
     def _post(self, bot: Bot, given: dict[str, Any]) -> dict[str, Any]:
         channel = self._place(given)
         text = str(given.get("text") or given.get("markdown_text") or "")
-        if not text and not given.get("blocks"):
+        blocks = checked(given.get("blocks") or [])
+        if not text and not blocks:
             raise Refusal("no_text")
         if len(text) > TEXT_LIMIT:
             raise Refusal("msg_too_long")
@@ -279,7 +282,7 @@ class Api:
             bot=bot.id,
             text=text,
             thread=str(given.get("thread_ts") or ""),
-            blocks=list(given.get("blocks") or []),
+            blocks=blocks,
         )
         return {"channel": channel, "ts": message.ts, "message": {"text": text, "ts": message.ts}}
 
@@ -290,6 +293,8 @@ class Api:
         text = str(given.get("text") or "")
         if len(text) > TEXT_LIMIT:
             raise Refusal("msg_too_long")
+        if "blocks" in given:  # else they stay as they are
+            message.blocks = checked(given["blocks"])
         message.text, message.edits = text, message.edits + 1
         return {"channel": message.channel, "ts": message.ts, "text": text}
 
@@ -345,6 +350,8 @@ class Api:
 
     def _place(self, given: dict[str, Any]) -> str:
         channel = str(given.get("channel") or "")
+        if channel in self.people:  # a direct message
+            return "D0" + channel[2:]
         if channel not in self.channels and not channel.startswith("D"):
             raise Refusal("channel_not_found")
         return channel
@@ -356,6 +363,13 @@ class Api:
         if message.bot != bot.id:
             raise Refusal("cant_update_message")
         return message
+
+
+def checked(blocks: Any) -> list[dict[str, Any]]:
+    """Blocks that Slack would take."""
+    if not fit(blocks):
+        raise Refusal("invalid_blocks")
+    return list(blocks)
 
 
 def _markdown(given: dict[str, Any]) -> str:

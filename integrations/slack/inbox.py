@@ -24,6 +24,7 @@ from sqlalchemy import (
     update,
 )
 
+from integrations.slack.threads import session_key
 from integrations.slack.wire import Command, Said, Stored
 from tron.clock import Clock
 from tron.errors import Overloaded
@@ -257,6 +258,16 @@ class Inbox:
         async with self._store.read() as conn:
             return [_letter(row) for row in (await conn.execute(query)).all()]
 
+    async def answering(self, lane: str) -> bool:
+        """Whether something in that lane is being answered just now, here or elsewhere."""
+        query = select(table.c.id).where(
+            table.c.lane == lane,
+            table.c.status == "working",
+            table.c.lease_until > self._clock.now_ms(),
+        )
+        async with self._store.read() as conn:
+            return (await conn.execute(query.limit(1))).first() is not None
+
     async def prune(self) -> None:
         """Forget what was settled long ago."""
         old = self._clock.now_ms() - KEPT_MS
@@ -285,11 +296,11 @@ def lane_of(event: Stored) -> str:
 def _touch_thread(conn: Connection, app: str, event: Said, now: int) -> None:
     place = {"team_id": event.team, "channel": event.channel, "thread_ts": event.thread}
     known = update(threads).where(*(threads.c[name] == value for name, value in place.items()))
-    if conn.execute(known.values(app=app, last_at=now)).rowcount == 0:
-        caller = f"slack:{event.team}:{event.user}"
-        conn.execute(
-            insert(threads).values(client_id=HOUSE, app=app, caller=caller, last_at=now, **place)
-        )
+    key = session_key(event)
+    opened = func.coalesce(threads.c.session_key, key)
+    if conn.execute(known.values(app=app, last_at=now, session_key=opened)).rowcount == 0:
+        begun = {"app": app, "caller": f"slack:{event.team}:{event.user}", "session_key": key}
+        conn.execute(insert(threads).values(client_id=HOUSE, last_at=now, **place, **begun))
 
 
 def _letter(row: Row[Any]) -> Letter:

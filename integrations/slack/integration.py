@@ -7,6 +7,7 @@ from quart import Blueprint
 
 from integrations.slack import routes
 from integrations.slack.apps import Apps, apps_of
+from integrations.slack.tools import tools
 from tron.doctor import Finding
 from tron.hub import Hub
 from tron.integrations import Channel
@@ -23,6 +24,7 @@ class Slack:
     def __init__(self, hub: Hub) -> None:
         apps = apps_of(hub.settings)
         self.running = _running(hub, apps) if apps.by_key else None
+        hub.toolbox.add(tools(self.running))
 
     def blueprint(self) -> Blueprint:
         return routes.routes(self.running)

@@ -14,6 +14,7 @@ from slack_bolt.oauth.async_oauth_settings import AsyncOAuthSettings
 from integrations.slack import wire
 from integrations.slack.answering import Answering
 from integrations.slack.apps import Apps
+from integrations.slack.asking import Asking
 from integrations.slack.checkup import NEEDED, WANTED
 from integrations.slack.client import Refused, SlackClient
 from integrations.slack.commands import Commands
@@ -24,8 +25,10 @@ from integrations.slack.inbox import Inbox, Letter
 from integrations.slack.ingress import Acknowledged, Ingress, acknowledged
 from integrations.slack.installations import Installations, States
 from integrations.slack.news import News
+from integrations.slack.questions import Questions
 from integrations.slack.routing import Router
 from integrations.slack.socket_mode import SocketMode
+from integrations.slack.tasking import ACTIONS, Tasking
 from integrations.slack.threads import Threads
 from integrations.slack.workspaces import Workspaces
 from tron.hub import Hub
@@ -59,7 +62,24 @@ class Running:
         )
         self.inbox = Inbox(store, clock, hub.id)
         threads = Threads(store, clock)
-        self._commands = Commands(hub, self.workspaces, self.health)
+        questions = Questions(store, clock)
+        self._asking = Asking(
+            desk=hub.desk,
+            questions=questions,
+            threads=threads,
+            inbox=self.inbox,
+            workspaces=self.workspaces,
+            apps=apps,
+            clock=clock,
+        )
+        self._tasking = Tasking(
+            store=store,
+            desk=hub.desk,
+            questions=questions,
+            asking=self._asking,
+            workspaces=self.workspaces,
+        )
+        self._commands = Commands(hub, self.workspaces, self.health, self._tasking)
         self._answering = Answering(
             hub=hub,
             inbox=self.inbox,
@@ -84,6 +104,7 @@ class Running:
             if app.app_token
         ]
         self._tasks = Tasks("slack")
+        hub.reporting.poster("slack", self._asking.post)
 
     def gate(self, key: str) -> Ingress | None:
         """The gate of the routes at `key` (persona id, or empty); None if there is none."""
@@ -103,6 +124,7 @@ class Running:
     def start(self) -> None:
         """Begin. Returns at once."""
         self.desk.start()
+        self._asking.start()
         for socket in self._sockets:
             socket.start()
         self._tasks.start(self._greet(), "greet")
@@ -126,6 +148,8 @@ class Running:
         await self._tasks.close()
         await self.desk.close(min(CLOSE_S, self._hub.settings.drain_s))
         await self._answering.close()
+        await self._asking.close()
+        await self._tasking.close()
         await self.client.close()
 
     async def browser(self, step: str, query: str, headers: dict[str, str]) -> Acknowledged:
@@ -145,6 +169,9 @@ class Running:
         return await self._commands.now(command)
 
     async def clicked(self, app: str, click: wire.Click) -> None:
+        if click.action in ACTIONS:
+            await self._tasking.clicked(click)
+            return
         if click.action != wire.RETRY_ACTION or not click.value.isascii():
             return
         letter = (

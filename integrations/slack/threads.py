@@ -1,4 +1,8 @@
-"""What is remembered of each Slack thread: who answers there, and when it was last used."""
+"""What is remembered of each Slack thread: who answers there, and when it was last used.
+
+A thread's conversation is found by a call id made of its place, so its session's key is known
+before it is opened, and the thread of a session can be found again.
+"""
 
 from typing import Any
 
@@ -7,6 +11,7 @@ from sqlalchemy import Row, and_, select, update
 
 from integrations.slack.wire import Said
 from tron.clock import Clock
+from tron.conversation.finding import call_key
 from tron.storage.store import Store
 from tron.storage.tables import HOUSE
 from tron.storage.tables import slack_threads as table
@@ -16,6 +21,8 @@ class Thread(msgspec.Struct, frozen=True, kw_only=True):
     """One row. Times are ms since the epoch."""
 
     id: int
+    app: str
+    """the one that was last spoken to"""
     team: str
     channel: str
     thread_ts: str
@@ -48,6 +55,13 @@ class Threads:
         """The conversation has moved on, in this session."""
         await self._change(event, session_key=session_key, last_at=self._clock.now_ms())
 
+    async def of_session(self, key: str) -> Thread | None:
+        """The thread in which that conversation is held."""
+        query = select(table).where(table.c.client_id == HOUSE, table.c.session_key == key)
+        async with self._store.read() as conn:
+            row = (await conn.execute(query.order_by(table.c.last_at.desc()).limit(1))).first()
+        return None if row is None else _thread(row)
+
     async def idle(self, *, since_ms: int, limit: int) -> list[Thread]:
         """Threads silent since then whose talk is not summarised yet, oldest first."""
         query = (
@@ -75,6 +89,16 @@ class Threads:
         await self._store.write(lambda conn: conn.execute(change))
 
 
+def call_id(event: Said) -> str:
+    """Of the conversation that `event` belongs to."""
+    return f"slack:{event.team}:{event.channel}:{event.thread or f'dm-{event.channel}'}"
+
+
+def session_key(event: Said) -> str:
+    """Of the same, whether it was opened or not."""
+    return call_key(HOUSE, call_id(event))
+
+
 def _place(event: Said) -> Any:
     return and_(
         table.c.client_id == HOUSE,
@@ -87,6 +111,7 @@ def _place(event: Said) -> Any:
 def _thread(row: Row[Any]) -> Thread:
     return Thread(
         id=row.id,
+        app=row.app,
         team=row.team_id,
         channel=row.channel,
         thread_ts=row.thread_ts,

@@ -63,6 +63,8 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, tag="command"):
     response_url: str
     event_id: str
     """its trigger id, which is as unique"""
+    name: str = ""
+    """the user's own"""
 
 
 class Click(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +76,12 @@ class Click(msgspec.Struct, frozen=True, kw_only=True):
     action: str
     value: str
     response_url: str
+    name: str = ""
+    """the user's own"""
+    message: str = ""
+    """ts of the message that has the button"""
+    ephemeral: bool = False
+    """only the user sees that message"""
 
 
 class Gone(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,6 +135,7 @@ def command(form: Mapping[str, Any]) -> Command:
         text=plain(_text(form.get("text"), TEXT_LIMIT)),
         response_url=_text(form.get("response_url"), 2_000),
         event_id=trigger,
+        name=_text(form.get("user_name"), 80),
     )
 
 
@@ -141,13 +150,17 @@ def click(payload: Mapping[str, Any]) -> Click | Ignored:
         "enterprise_id": _map(payload.get("enterprise")).get("id"),
         "is_enterprise_install": payload.get("is_enterprise_install") is True,
     }
+    user, container = _map(payload.get("user")), _map(payload.get("container"))
     return Click(
         team=_team(ids, ids),
         channel=_text(_map(payload.get("channel")).get("id"), 64),
-        user=_text(_map(payload.get("user")).get("id"), 64),
+        user=_text(user.get("id"), 64),
         action=_text(first.get("action_id"), 255),
         value=_text(first.get("value"), 2_000),
         response_url=_text(payload.get("response_url"), 2_000),
+        name=_text(user.get("name") or user.get("username"), 80),
+        message=_text(container.get("message_ts"), 32),
+        ephemeral=container.get("is_ephemeral") is True,
     )
 
 

@@ -18,7 +18,10 @@ from tron.clock import Clock
 
 NAMES_KEPT = 2_000
 NAMES_S = 600.0
+AWAY_S = 20.0
+NOT_SAID = ("missing_scope", "user_not_found", "user_not_visible", "channel_not_found")
 REFUSED_S = 3_600.0
+OUTSIDE = ("is_restricted", "is_ultra_restricted", "is_stranger", "is_bot", "deleted")
 
 
 class Person(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +29,8 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     admin: bool
+    member: bool
+    """of this workspace in full: no guest, nobody of another organisation, no bot"""
 
 
 class Workspaces:
@@ -95,7 +100,9 @@ class Workspaces:
         profile = found.get("profile") or {}
         name = profile.get("display_name") or found.get("real_name") or found.get("name") or ""
         return Person(
-            name=str(name)[:80], admin=bool(found.get("is_admin") or found.get("is_owner"))
+            name=str(name)[:80],
+            admin=bool(found.get("is_admin") or found.get("is_owner")),
+            member=_home(found) in ("", team) and not any(found.get(mark) for mark in OUTSIDE),
         )
 
     async def channel_name(self, app: str, team: str, channel: str) -> str:
@@ -110,9 +117,10 @@ class Workspaces:
             return found[0]  # type: ignore[no-any-return]
         try:
             answer = await self.call(app, team, method, patience_s=2.0, **about)
-        except Refused:
-            answer = None  # remembered too: what is not granted is not asked for each message
-        self._known[key] = (answer, self._clock.monotonic() + NAMES_S)
+            keep_s = NAMES_S
+        except Refused as fault:  # remembered too: what is not granted is not asked for each time
+            answer, keep_s = None, NAMES_S if fault.error in NOT_SAID else AWAY_S
+        self._known[key] = (answer, self._clock.monotonic() + keep_s)
         if len(self._known) > NAMES_KEPT:
             self._known.popitem(last=False)
         return answer
@@ -130,3 +138,11 @@ class Workspaces:
         self._refused[app, team, what] = self._clock.monotonic() + REFUSED_S
         while len(self._refused) > NAMES_KEPT:
             self._refused.pop(next(iter(self._refused)))
+
+
+def _home(user: dict[str, Any]) -> str:
+    """The workspace a user belongs to; the organisation, for an app installed in all of it."""
+    organisation = user.get("enterprise_user")
+    if isinstance(organisation, dict) and organisation.get("enterprise_id"):
+        return str(organisation["enterprise_id"])
+    return str(user.get("team_id") or "")

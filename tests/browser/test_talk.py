@@ -27,6 +27,9 @@ PEAK = """() => {
 }"""
 
 
+DRAWN = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
+
 def spoken(folder: Path, text: str) -> bytes:
     """PCM16 at 48 kHz of somebody saying `text`."""
     path = folder / "said.wav"
@@ -127,6 +130,7 @@ async def test_interrupting_silences_the_answer_at_once(
     await heard(page)
     await page.keyboard.press("Escape")
     await expect(page.locator(".foot").last).to_have_text("interrupted")
+    await page.evaluate(DRAWN)  # the meter shows what was heard when it was last drawn
     await page.evaluate("window.peaks.length = 0")
     await asyncio.sleep(1)
     assert await peak(page) < 0.02
@@ -168,6 +172,60 @@ async def test_the_button_is_held_to_talk(hub: Hubs, look: Look) -> None:
     said = page.get_by_role("article", name="You").locator(".text")
     await expect(said).to_have_text(re.compile(r"what time is it", re.I))
     await heard(page)
+
+
+async def wished(hub: Hubs, look: Look, recording: Path) -> tuple[RunningHub, Page]:
+    """A hub, and the page on which a task was asked for by voice and waits for an answer."""
+    wish = spoken(recording.parent, "In the background, tell me the time.")
+    sound = silence(SILENCE_BEFORE_S) + wish + silence(20)
+    await asyncio.to_thread(recording.write_bytes, wav(sound, RATE))
+    running = await hub(TRON_BRAIN="offline")
+    rule = {"effect": "read", "decision": "ask"}
+    async with running.http.put("/v1/tasks/policies", json=rule) as answer:
+        assert answer.status == 200
+    await warm(running)
+    page = await opened(look, running)
+    await page.get_by_role("button", name="Start talking").click()
+    await expect(
+        page.get_by_role("group", name=re.compile("^May I use current time"))
+    ).to_be_visible()
+    return running, page
+
+
+async def stands(running: RunningHub) -> str:
+    """How the task of that hub stands."""
+    async with running.http.get("/v1/tasks") as answer:
+        (task,) = (await answer.json())["tasks"]
+    return str(task["status"])
+
+
+async def test_a_task_asked_for_by_voice_is_approved_with_a_click(
+    hub: Hubs, look: Look, recording: Path
+) -> None:
+    running, page = await wished(hub, look, recording)
+    task = page.locator(".task")
+    await expect(task.locator(".task-state")).to_have_text("needs your yes")
+    await expect(page.locator(".news")).to_contain_text("Approval needed: May I use")
+    await task.get_by_role("button", name="Approve").click()
+    await expect(task.locator(".task-state")).to_have_text("done")
+    await expect(task.locator(".steps li").last).to_contain_text("(done)")
+    await expect(task.locator(".task-result")).to_have_text(re.compile(r"\d\d:\d\d"))
+    assert await page.evaluate("document.activeElement.className") == "task"
+    assert await stands(running) == "completed"
+
+
+async def test_a_key_answers_also_after_hanging_up(hub: Hubs, look: Look, recording: Path) -> None:
+    running, page = await wished(hub, look, recording)
+    await page.get_by_role("button", name="Hang up").click()
+    await page.get_by_role("checkbox", name="answer tasks with Y N").uncheck()
+    await page.locator("#log").focus()
+    await asyncio.sleep(1)  # a key pressed at once was meant for something else
+    await page.keyboard.press("n")
+    await page.get_by_role("checkbox", name="answer tasks with Y N").check()
+    assert await stands(running) == "awaiting_approval"
+    await page.keyboard.press("n")
+    await expect(page.locator(".task-state")).to_have_text("failed")
+    assert await stands(running) == "failed"
 
 
 @pytest.mark.parametrize("width", [360, 1280])

@@ -9,9 +9,7 @@ import os
 import socket
 import ssl
 import subprocess
-import time
 from collections.abc import AsyncIterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +18,17 @@ import pytest
 from aiohttp import web as server
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from integrations.openai.behaviours import Reply
+from integrations.openai.fake import FakeProvider
 from tests.harness.hub import REPOSITORY, Hubs, RunningHub, free_port
 from tests.harness.programs import program
+from tests.harness.sse import SseEvent, read_sse, text_of
+from tests.harness.waiting import PATIENCE_S, eventually
 from tron.clock import SystemClock
 from tron.settings import Settings
 from tron.storage.store import Store
 from tron.web.security import Security
 
-START_S = 20.0
 PASSWORD = "correct horse"
 
 EXTRA = """
@@ -91,17 +92,18 @@ class Front:
 
     async def trust(self) -> None:
         """Wait until Caddy listens and has made its root certificate."""
-        deadline = time.monotonic() + START_S
-        while not (self.root.exists() and await self._listens()):
+
+        async def started() -> bool:
             log = (self.folder / "caddy.log").read_text()
             assert self._process.poll() is None, f"Caddy ended:\n{log}"
-            assert time.monotonic() < deadline, f"Caddy did not start:\n{log}"
-            await asyncio.sleep(0.05)
+            return self.root.exists() and await self._listens()
+
+        await eventually(started, what="Caddy")
         connector = aiohttp.TCPConnector(
             resolver=Here(), ssl=ssl.create_default_context(cafile=str(self.root))
         )
         self.visitor = aiohttp.ClientSession(
-            connector=connector, timeout=aiohttp.ClientTimeout(total=30)
+            connector=connector, timeout=aiohttp.ClientTimeout(total=PATIENCE_S)
         )
 
     async def _listens(self) -> bool:
@@ -116,7 +118,7 @@ class Front:
         if hasattr(self, "visitor"):
             await self.visitor.close()
         self._process.terminate()
-        await asyncio.to_thread(self._process.wait, 20)
+        await asyncio.to_thread(self._process.wait, PATIENCE_S)
 
 
 @pytest.fixture
@@ -138,11 +140,12 @@ async def project() -> AsyncIterator[int]:
 
 
 @pytest.fixture
-async def front(hub: Hubs, tmp_path: Path, project: int) -> AsyncIterator[Front]:
+async def front(
+    hub: Hubs, fake: FakeProvider, tmp_path: Path, project: int
+) -> AsyncIterator[Front]:
     home = hub.home(
-        TRON_BRAIN="fake",
-        TRON_FAKE_TOKENS=6,
-        TRON_FAKE_DELAY_MS=250,
+        TRON_BRAIN="openai",
+        OPENAI_BASE_URL=fake.base_url,
         TRON_BASE_DOMAIN="hub.test",
         TRON_PUBLIC_URL="https://api.hub.test",
         TRON_PROJECT_PORTS=f"{project}-{project}",
@@ -189,23 +192,25 @@ async def test_certificates_are_for_registered_names_only(front: Front) -> None:
     assert not made & {"other.hub.test", "a.shop.hub.test", "evil.test"}
 
 
-async def test_answers_stream_unbuffered(front: Front) -> None:
+async def test_answers_stream_unbuffered(front: Front, fake: FakeProvider) -> None:
+    fake.hold = asyncio.Event()
+    fake.script(Reply("One two three."))
     body = {"messages": [{"role": "user", "content": "Hello"}], "stream": True}
-    started = time.monotonic()
-    arrivals = []
-    async with front.visitor.post(
-        front.url("api.hub.test", "/v1/chat/completions"), json=body, headers=front.owner
-    ) as answer:
+    async with (
+        asyncio.timeout(PATIENCE_S),
+        front.visitor.post(
+            front.url("api.hub.test", "/v1/chat/completions"), json=body, headers=front.owner
+        ) as answer,
+    ):
         assert answer.status == 200
-        async for line in answer.content:
-            if line.startswith(b"data: "):
-                arrivals.append((time.monotonic() - started, line))
-    assert arrivals[-1][1] == b"data: [DONE]\n"
-    first, last = arrivals[0][0], arrivals[-1][0]
-    # Six tokens at a quarter of a second each: held back, they would all come at the end.
-    assert last - first > 0.75
-    spread = [later[0] - before[0] for before, later in pairwise(arrivals)]
-    assert max(spread) < last - first
+        events = read_sse(answer.content.iter_any())
+        heard: list[SseEvent] = []
+        async for event in events:
+            heard.append(event)
+            if event.data and not event.done and text_of([event]):
+                fake.hold.set()  # the rest is said only once the first word has come through
+    assert heard[-1].done
+    assert text_of(heard) == "One two three."
 
 
 INTERNAL = [
@@ -243,7 +248,7 @@ async def by_hand(front: Front, path: str) -> bytes:
         f"GET {path} HTTP/1.1\r\nHost: api.hub.test\r\n"
         "Connection: close, X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host\r\n\r\n".encode()
     )
-    answer = await asyncio.wait_for(reader.read(), 20)
+    answer = await asyncio.wait_for(reader.read(), PATIENCE_S)
     writer.close()
     return answer
 

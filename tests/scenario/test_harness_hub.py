@@ -21,7 +21,8 @@ async def test_a_hub_answers_dies_and_comes_back(
     settings = {"OPENAI_BASE_URL": fake.base_url, "OPENAI_API_KEY": "sk-test"}
     if database == "postgresql":
         settings["TRON_DATABASE_URL"] = request.getfixturevalue("postgres_url")
-    running = await hub(**settings)
+    running = hub.home(**settings)
+    await running.start()  # in an empty home
     first = running.pid
     fake.script(Reply("Morning. What broke?"), Reply("Still here."))
 

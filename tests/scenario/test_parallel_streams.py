@@ -9,7 +9,7 @@ from integrations.openai.behaviours import Reply
 from integrations.openai.fake import FakeProvider
 from tests.harness.hub import Hubs, RunningHub
 from tests.harness.sse import read_sse, text_of
-from tests.harness.waiting import eventually
+from tests.harness.waiting import PATIENCE_S, eventually
 
 STREAMS = 200
 TOKENS = 100
@@ -87,7 +87,7 @@ async def test_a_slow_reader_slows_nobody(hub: Hubs, fake: FakeProvider) -> None
     assert fake.active == 1, "the slow one was still being answered when all others had ended"
 
     reader, writer = await asyncio.open_connection(sock=slow)
-    raw = await asyncio.wait_for(reader.read(), 60)
+    raw = await asyncio.wait_for(reader.read(), PATIENCE_S)
     writer.close()
     assert raw.startswith(b"HTTP/1.1 200")
     assert raw.count(b"word-") == 60_000

@@ -70,7 +70,7 @@ def test_a_hub_without_slack_does_not_load_bolt() -> None:
         "import tron.app, integrations.slack as slack\n"
         "from types import SimpleNamespace as N\n"
         "from tron.settings import Settings\n"
-        "found = slack.attach(N(settings=Settings()))\n"
+        "found = slack.attach(N(settings=Settings(), toolbox=N(add=list)))\n"
         "found.blueprint()\n"
         "assert found.channels() == []\n"
         "assert not [m for m in sys.modules if m.startswith(('slack_bolt', 'slack_sdk'))]\n"

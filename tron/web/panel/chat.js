@@ -123,6 +123,9 @@ export function startChat() {
     say(text);
   }
 
+  let following = true; // the log's end stays in sight when tasks below take some of its room
+  at("log").addEventListener("scroll", () => { following = nearEnd(); });
+  new ResizeObserver(() => following && toEnd()).observe(at("log"));
   at("form").addEventListener("submit", (event) => {
     event.preventDefault();
     begin(at("say").value.trim());

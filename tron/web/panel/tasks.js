@@ -248,8 +248,8 @@ class Card {
     try {
       this.board.put(await post(this.board.path(this.id, what), body));
     } catch (error) {
-      set(this.problem, error instanceof HubError ? error.message : "The hub does not answer.");
       await this.board.reload(this.id);
+      set(this.problem, error instanceof HubError ? error.message : "The hub does not answer.");
     } finally {
       this.busy = false;
     }
