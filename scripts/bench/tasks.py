@@ -91,7 +91,9 @@ async def bare(folder: Path, tasks: int) -> dict[str, Any]:
     async with lateness.watched():
         await asyncio.to_thread(put)
         await over.wait()
-    return _figures(tasks, began, cpu, lateness)
+    figures = _figures(tasks, began, cpu, lateness)
+    await asyncio.to_thread(DBOS.destroy)
+    return figures
 
 
 async def desk(folder: Path, tasks: int) -> dict[str, Any]:

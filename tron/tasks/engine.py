@@ -86,7 +86,7 @@ class Engine:
                 "log_level": "ERROR",
                 "enable_otlp": False,
                 "notification_listener_polling_interval_sec": 1.0,
-                "max_executor_threads": 2 * self._at_once + 8,
+                "max_executor_threads": 12,
             }
         )
         self._stretch = DBOS.workflow(name="stretch")(self._workflow())

@@ -446,13 +446,8 @@ def _task(row: Row[Any], steps: list[Step], approval: Approval | None) -> Task:
 
 
 def _steps(conn: Connection, ids: list[str]) -> dict[str, list[Step]]:
-    query = (
-        select(task_steps)
-        .where(task_steps.c.task_id.in_(ids))
-        .order_by(task_steps.c.task_id, task_steps.c.seq)
-    )
     found: dict[str, list[Step]] = {}
-    for row in conn.execute(query):
+    for row in conn.execute(_STEPS, {"ids": ids}):
         found.setdefault(row.task_id, []).append(
             Step(
                 id=f"{row.task_id}.{row.node}",
@@ -472,6 +467,13 @@ def _steps(conn: Connection, ids: list[str]) -> dict[str, list[Step]]:
             )
         )
     return found
+
+
+_STEPS = (
+    select(task_steps)
+    .where(task_steps.c.task_id.in_(bindparam("ids", expanding=True)))
+    .order_by(task_steps.c.task_id, task_steps.c.seq)
+)
 
 
 def _approval(row: Row[Any]) -> Approval:

@@ -324,6 +324,42 @@ async def test_silero_sleeps_while_the_gate_hears_nothing(
     assert asked
 
 
+async def test_silero_hears_all_of_a_word_in_order_and_nothing_of_the_silence_in_it(
+    silero: Silero, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    activity = await silero.listen(8_000)
+    asked: list[bytes] = []
+
+    def ask(window: bytes) -> float:
+        asked.append(window)
+        return 1.0
+
+    monkeypatch.setattr(activity, "_ask", ask)
+    tone = sine(300, 1.0, 8_000)
+    frames = [tone[at : at + 320] for at in range(0, len(tone), 320)]
+    gap = [bytes(320)] * 4
+    for frame in frames[:25] + gap + frames[25:]:
+        activity.speech(frame)
+    told = b"".join(asked)
+    assert len(told) > 0.8 * len(tone)
+    assert told in tone
+
+
+async def test_silero_is_asked_at_once_when_the_voice_falls(
+    silero: Silero, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    activity = await silero.listen(8_000)
+    answers = [1.0]
+    monkeypatch.setattr(activity, "_ask", lambda _: answers[0])
+    loud, faint = sine(300, 0.02, 8_000), sine(300, 0.02, 8_000, size=500)
+    for _ in range(40):
+        activity.speech(loud)
+    assert activity.speech(loud) == 1.0
+    answers[0] = 0.0
+    # A window is 32 ms long: the second frame completes one for certain.
+    assert [activity.speech(faint) for _ in range(2)][-1] == 0.0
+
+
 async def test_callers_share_the_model_and_nothing_else(espeak: Espeak, silero: Silero) -> None:
     pcm = resample(await said(espeak, EVERYDAY[0]), ESPEAK_RATE, 16_000)
     frames = [pcm[at : at + 640] for at in range(0, len(pcm) - 640, 640)]
