@@ -93,6 +93,8 @@ class Switchboard:
         self._contacts = contacts
         self.ledger = Ledger(store, clock, hub_id)
         self._live: dict[str, LiveCall] = {}
+        self._calling = asyncio.Event()
+        """set while there are calls"""
         self._reserved = 0
         self._tasks = Tasks("switchboard")
         self._open = True
@@ -206,6 +208,7 @@ class Switchboard:
             await self.finish(call)
             raise
         self._live[call.record.id] = call
+        self._calling.set()
 
     def _manner(self, name: str) -> Manner:
         settings = self._settings
@@ -242,6 +245,9 @@ class Switchboard:
 
     async def _tick(self) -> None:
         while True:
+            if not self._live:
+                self._calling.clear()
+                await self._calling.wait()
             asleep = self._clock.monotonic()
             await asyncio.sleep(FRAME_MS / 1000)
             if self._clock.monotonic() - asleep > LATE_MS / 1000:
