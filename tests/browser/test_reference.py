@@ -17,6 +17,7 @@ GROUPS = [
     "Sessions",
     "Voice",
     "Calls",
+    "Tasks",
     "Operators",
     "Life",
     "Access",

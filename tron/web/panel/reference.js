@@ -9,6 +9,7 @@ const GROUPS = {
   sessions: ["Sessions", "Conversations: list, open, continue, export, delete."],
   voice: ["Voice", "Talking in a browser: sessions, their socket, voices and how quick it all is."],
   calls: ["Calls", "Calls by voice: list, look into, place, end."],
+  tasks: ["Tasks", "What personas do that takes more than an answer: hand in, approve, follow, steer."],
   operators: ["Operators", "How the hub is, who lives in it and what they are doing."],
   life: ["Life", "What the personas read, write and work towards."],
   access: ["Access", "The owner’s login, and tokens for programs."],
