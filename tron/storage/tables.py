@@ -343,7 +343,6 @@ tasks = Table(
     Column("status", String(24), nullable=False),
     Column("stretch", Integer, nullable=False),  # names the work in the durable queue
     Column("fence", String(16), nullable=False),  # of the step under way; empty: none
-    Column("hub", String(32), nullable=False),  # where that step runs
     Column("place", BigInteger, nullable=False),  # in the queue: created_at, shifted by priority
     Column("wake_at", BigInteger),
     Column("expires_at", BigInteger, nullable=False),

@@ -75,7 +75,6 @@ def task_parts(
         orchestrator=orchestrator,
         toolbox=toolbox,
         planner=planner,
-        hub_id=hub_id,
         workspaces=settings.home / "workspaces",
         approval_s=settings.approval_timeout_s,
     )

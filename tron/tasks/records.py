@@ -121,7 +121,6 @@ def create(conn: Connection, new: NewTask, *, digest: str, timeout_ms: int, now:
             status="planned",
             stretch=0,
             fence="",
-            hub="",
             place=place(now, new.priority),
             expires_at=now + timeout_ms,
             timeout_ms=timeout_ms,

@@ -86,7 +86,6 @@ class Runner:
         orchestrator: Orchestrator,
         toolbox: Toolbox,
         planner: "Planner",
-        hub_id: str,
         workspaces: Path,
         approval_s: float,
     ) -> None:
@@ -96,7 +95,6 @@ class Runner:
         self._orchestrator = orchestrator
         self._toolbox = toolbox
         self._planner = planner
-        self._hub_id = hub_id
         self._workspaces = workspaces
         self._approval_ms = round(approval_s * 1000)
         self._running: dict[str, tuple[str, Process]] = {}
@@ -214,7 +212,7 @@ class Runner:
                 risk_level=step.risk,
             )
         started_at = task.started_at or change.now
-        change.move("begin", fence=fence, hub=self._hub_id, started_at=started_at, wake_at=None)
+        change.move("begin", fence=fence, started_at=started_at, wake_at=None)
         change.step(step, status="running", started_at=step.started_at or change.now)
         return Begun(task, ready, fence)
 

@@ -152,7 +152,6 @@ class House:
             orchestrator=self.orchestrator,
             toolbox=self.toolbox,
             planner=self.planner,  # type: ignore[arg-type]
-            hub_id=hub_id,
             workspaces=folder / "workspaces",
             approval_s=3600,
         )

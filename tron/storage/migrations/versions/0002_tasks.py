@@ -118,7 +118,6 @@ def upgrade() -> None:
         sa.Column("status", sa.String(length=24), nullable=False),
         sa.Column("stretch", sa.Integer(), nullable=False),
         sa.Column("fence", sa.String(length=16), nullable=False),
-        sa.Column("hub", sa.String(length=32), nullable=False),
         sa.Column("place", sa.BigInteger(), nullable=False),
         sa.Column("wake_at", sa.BigInteger(), nullable=True),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
