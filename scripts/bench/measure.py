@@ -4,6 +4,7 @@ Figures come from /proc, so this is Linux only.
 """
 
 import contextlib
+import functools
 import math
 import os
 import signal
@@ -16,6 +17,7 @@ from pathlib import Path
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
+@functools.cache  # asked again after the client has bound itself to its core, only that one is left
 def cores() -> tuple[int, int]:
     """(core of the load client and the fakes, core of the server under test)."""
     usable = sorted(os.sched_getaffinity(0))
