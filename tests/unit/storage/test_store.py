@@ -14,9 +14,11 @@ from tests.harness.databases import Postgres
 from tests.harness.waiting import PATIENCE_S
 from tron.errors import Overloaded, StorageUnavailable
 from tron.storage import store as module
+from tron.storage import writer
 from tron.storage.rows import insert_new
-from tron.storage.store import Store, Unit
+from tron.storage.store import Store
 from tron.storage.tables import feeds, journal
+from tron.storage.writer import Unit
 
 
 def add(url: str) -> Unit[None]:
@@ -131,7 +133,7 @@ async def test_many_writers_and_readers_at_once(store: Store) -> None:
 async def test_too_many_waiting_writes_are_refused(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "WAITING_LIMIT", 2)
+    monkeypatch.setattr(writer, "WAITING_LIMIT", 2)
     waiting = await stuck(store, add("a"), add("b"))
     with pytest.raises(Overloaded):
         await store.write(add("c"))
