@@ -27,8 +27,10 @@ class Floor:
 
     async def claim(self, process: Process) -> None:
         """Wait for the floor. Raises ProcessEnded, or RateLimited if too many wait."""
-        process.send(self)
-        await self._granted
+        if process.send(self):  # nobody has it: why wait until the process has read that
+            self._granted.set_result(None)
+        else:
+            await self._granted
 
     def hold(self) -> None:
         """The running task speaks from here on, and is interrupted if the floor is taken back."""
@@ -42,15 +44,18 @@ class Floor:
         if not self._over.done():
             self._over.set_result(None)
 
-    def refuse(self, error: Exception) -> None:
-        if not self._granted.done():
+    def refuse(self, error: TronError) -> None:
+        if self._granted.done():  # it was free, so the turn went ahead
+            self.take_back(error)
+        else:
             self._granted.set_exception(error)
 
     def grant(self) -> bool:
         """For the process. False if the one who asked has gone."""
-        if self._granted.done() or self._over.done():
+        if self._over.done():
             return False
-        self._granted.set_result(None)
+        if not self._granted.done():
+            self._granted.set_result(None)
         return True
 
     async def until_over(self, timeout_s: float) -> None:
@@ -75,6 +80,7 @@ class Floor:
         if self._over.done():
             return
         self.taken_back = error
-        self.refuse(error)  # if it still waits
+        if not self._granted.done():
+            self._granted.set_exception(error)
         if self._holder is not None:
             self._holder.cancel()

@@ -14,7 +14,7 @@ import structlog
 
 from tron.clock import Clock
 from tron.conversation.turns import Usage
-from tron.errors import BudgetExhausted, ProcessEnded, RateLimited
+from tron.errors import BudgetExhausted, ProcessEnded, RateLimited, TronError
 
 log = structlog.get_logger(__name__)
 
@@ -26,7 +26,7 @@ BUDGET_WARNING = 0.8
 class Mail(Protocol):
     """What can be sent to a process."""
 
-    def refuse(self, error: Exception) -> None:
+    def refuse(self, error: TronError) -> None:
         """The process ended without handling this."""
         ...
 
@@ -118,8 +118,8 @@ class Process:
     def duration_ms(self) -> int:
         return (self.ended_at or self._clock.now_ms()) - self.started_at
 
-    def send(self, mail: Mail) -> None:
-        """Put `mail` behind what is waiting.
+    def send(self, mail: Mail) -> bool:
+        """Put `mail` behind what is waiting. True if it is what the process reads next.
 
         Raises ProcessEnded, or RateLimited when the mailbox is full.
         """
@@ -131,9 +131,11 @@ class Process:
                 code="mailbox_full",
                 retry_after=1,
             )
+        free = not self._mailbox and (self.idle_since is not None or self.status == "pending")
         self._mailbox.append(mail)
         self.idle_since = None
         self._mail.set()
+        return free
 
     async def receive(self, idle_s: float) -> Any | None:
         """The next message, or None when nothing came for `idle_s` or the process is retired."""
