@@ -229,12 +229,11 @@ class Answer:
 
     async def frames(self, batches: Batches, *, include_usage: bool) -> Any:
         """The stream, one `bytes` per batch."""
-        yield self._chunk({"role": "assistant", "content": ""})
+        out = self._chunk({"role": "assistant", "content": ""})  # goes with what comes first
         used: list[str] = []
         try:
             async with aclosing(batches):
                 async for batch in batches:
-                    out = b""
                     for event in batch:
                         if isinstance(event, TextDelta):
                             out += self._text_head + _encode(event.text) + self._text_tail
@@ -249,8 +248,9 @@ class Answer:
                             out += self._end(event, used, include_usage)
                     if out:
                         yield out
+                        out = b""
         except TronError as error:
-            yield _frame(errors.body(error))
+            yield out + _frame(errors.body(error))
 
     def _chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}

@@ -15,6 +15,7 @@ from quart_schema import document_request
 from tron.conversation.caller import identify
 from tron.conversation.turns import Batches, Opened, TurnEvent, TurnInput
 from tron.errors import NotFound
+from tron.web import bodies
 from tron.web.completions import Answer, messages_of, params_of, parse
 from tron.web.contract import promises
 from tron.web.security import principal
@@ -127,8 +128,7 @@ def _model(hub: "Hub", persona: "Persona") -> dict[str, Any]:
 
 
 async def _complete(hub: "Hub", *, channel: str, spoken: bool) -> Response:
-    raw = await request.get_data(cache=False)
-    asked, body = parse(cast(bytes, raw))
+    asked, body = parse(await bodies.whole())
     now_ns = hub.clock.now_ns()
     persona = hub.agents.get(asked.model) if asked.model else None
     instructions, messages = messages_of(asked)
