@@ -7,7 +7,7 @@ bounded list and hold nothing else alive but those above them, which count what 
 """
 
 import asyncio
-import secrets
+import random
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -105,7 +105,7 @@ class Orchestrator:
 
     def _new_id(self) -> str:
         while True:
-            id = secrets.token_hex(4)
+            id = f"{random.getrandbits(32):08x}"  # a name, no secret
             if id not in self._running and id not in self._finished:
                 return id
 
