@@ -3,14 +3,19 @@
 PCM here is 16-bit little-endian. Half a sample at the end of a chunk is dropped, except by a
 `Resampler`, which waits for its other half. Nothing raises on odd bytes from a wire.
 
-numpy is imported when the first sound arrives, not with this module: it is a sixth of the memory
-of a hub that nobody phones. `warm()` does it ahead of time, in a thread.
+numpy is imported when it is first needed, not with this module: it is a sixth of the memory of a
+hub that nobody phones. `warm()` does it ahead of time, in a thread.
 """
 
 import math
 import struct
+import warnings
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+with warnings.catch_warnings():  # gone from Python 3.13, where `audioop-lts` is the same module
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import audioop
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,9 +34,8 @@ _CUTOFF = 0.45
 
 
 def warm() -> None:
-    """Import numpy and fill the tables, so that the first frame is as quick as the others."""
-    _encoder("mulaw")
-    _encoder("alaw")
+    """Import numpy, so that the first frame is as quick as the others."""
+    import numpy  # noqa: F401
 
 
 # G.711 -------------------------------------------------------------------------------------------
@@ -39,92 +43,29 @@ def warm() -> None:
 
 def mulaw_decode(data: bytes) -> bytes:
     """µ-law bytes as PCM."""
-    return _expand(data, *_decoder("mulaw"))
+    return audioop.ulaw2lin(data, 2)
 
 
 def alaw_decode(data: bytes) -> bytes:
     """A-law bytes as PCM."""
-    return _expand(data, *_decoder("alaw"))
+    return audioop.alaw2lin(data, 2)
 
 
 def mulaw_encode(pcm: bytes) -> bytes:
     """PCM as µ-law bytes."""
-    return _encoder("mulaw")[_unsigned(pcm)].tobytes()
+    return audioop.lin2ulaw(_whole(pcm), 2)
 
 
 def alaw_encode(pcm: bytes) -> bytes:
     """PCM as A-law bytes."""
-    return _encoder("alaw")[_unsigned(pcm)].tobytes()
-
-
-def _expand(data: bytes, low: bytes, high: bytes) -> bytes:
-    pcm = bytearray(2 * len(data))
-    pcm[0::2] = data.translate(low)
-    pcm[1::2] = data.translate(high)
-    return bytes(pcm)
-
-
-def mulaw_sample(code: int) -> int:
-    """The sample that a µ-law byte stands for."""
-    code = ~code & 0xFF
-    size = (((code & 0x0F) << 3) + 0x84 << ((code & 0x70) >> 4)) - 0x84
-    return -size if code & 0x80 else size
-
-
-def alaw_sample(code: int) -> int:
-    """The sample that an A-law byte stands for."""
-    code ^= 0x55
-    segment, size = (code & 0x70) >> 4, (code & 0x0F) << 4
-    size = size + 8 if segment == 0 else size + 0x108 << segment - 1
-    return size if code & 0x80 else -size
-
-
-@cache
-def _decoder(law: str) -> tuple[bytes, bytes]:
-    """The low and the high byte of every code's sample, for `bytes.translate`."""
-    sample = mulaw_sample if law == "mulaw" else alaw_sample
-    samples = [struct.pack("<h", sample(code)) for code in range(256)]
-    return bytes(pair[0] for pair in samples), bytes(pair[1] for pair in samples)
-
-
-@cache
-def _encoder(law: str) -> "NDArray[np.uint8]":
-    """The code of every sample, at the sample's own unsigned value."""
-    import numpy as np
-
-    samples = np.arange(65536, dtype=np.uint16).view(np.int16).astype(np.int32)
-    return _mulaw_codes(samples) if law == "mulaw" else _alaw_codes(samples)
-
-
-def _mulaw_codes(samples: "NDArray[np.int32]") -> "NDArray[np.uint8]":
-    import numpy as np
-
-    samples = samples >> 2  # the standard takes 14 bits
-    size = np.minimum(np.abs(samples), 8158) + 33
-    segment = np.floor(np.log2(size)).astype(np.int32) - 5
-    code = (segment << 4) | ((size >> (segment + 1)) & 0x0F)
-    codes: NDArray[np.uint8] = (code ^ np.where(samples < 0, 0x7F, 0xFF)).astype(np.uint8)
-    return codes
-
-
-def _alaw_codes(samples: "NDArray[np.int32]") -> "NDArray[np.uint8]":
-    import numpy as np
-
-    samples = samples >> 3  # 13 bits
-    size = np.where(samples < 0, -samples - 1, samples)
-    segment = np.maximum(np.floor(np.log2(np.maximum(size, 1))).astype(np.int32) - 4, 0)
-    code = (segment << 4) | ((size >> np.maximum(segment, 1)) & 0x0F)
-    codes: NDArray[np.uint8] = (code ^ np.where(samples < 0, 0x55, 0xD5)).astype(np.uint8)
-    return codes
-
-
-def _unsigned(pcm: bytes) -> "NDArray[np.uint16]":
-    import numpy as np
-
-    return np.frombuffer(pcm, "<u2", len(pcm) // 2)
+    return audioop.lin2alaw(_whole(pcm), 2)
 
 
 # Samples and levels ------------------------------------------------------------------------------
+
+
+def _whole(pcm: bytes) -> bytes:
+    return pcm[:-1] if len(pcm) % 2 else pcm
 
 
 def samples_of(pcm: bytes) -> "NDArray[np.int16]":
@@ -155,8 +96,7 @@ def level(pcm: bytes) -> float:
 
 def peak(pcm: bytes) -> int:
     """The largest sample, without its sign, of 32768; 0 for nothing at all."""
-    samples = samples_of(pcm)
-    return int(max(samples.max(), -int(samples.min()))) if len(samples) else 0
+    return audioop.max(_whole(pcm), 2)
 
 
 def peak_level(pcm: bytes, *, window: int) -> float:

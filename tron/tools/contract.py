@@ -6,6 +6,7 @@ raises `ToolFailed` to tell the model (and so the caller) plainly why it could n
 """
 
 from collections.abc import Awaitable, Callable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -108,7 +109,7 @@ class Tool(Generic[Args]):
         self.timeout_s = timeout_s
         self.why_not = why_not
 
-    @property
+    @cached_property
     def definition(self) -> dict[str, Any]:
         """The tool as an OpenAI `tools` entry."""
         schema = msgspec.json.schema(self.args)
