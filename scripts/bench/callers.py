@@ -229,8 +229,9 @@ class Caller(asyncio.Protocol):
 
     def _take(self, message: bytes) -> None:
         now = time.perf_counter()
-        if message.startswith(b'{"event":"media"'):
-            payload = message.partition(b'"payload":"')[2].rstrip(b'"}')
+        head = message[:20]  # some write a blank after each colon
+        if b'"media"' in head:
+            payload = message.partition(b'"payload":')[2].strip(b' "}')
             self._plays_until = max(self._plays_until, now) + len(payload) * 3 / 4 / 8000
             if not payload.strip(b"/=78+"):
                 return  # silence
@@ -238,11 +239,11 @@ class Caller(asyncio.Protocol):
                 self.seen.after_clear += 1
             if self._sounded is not None and not self._sounded.done() and not self._to_say:
                 self._sounded.set_result(now)
-        elif message.startswith(b'{"event":"mark"'):
+        elif b'"mark"' in head:
             # It comes back when all before it has played.
             loop = asyncio.get_running_loop()
             loop.call_later(max(0.0, self._plays_until - now), self._send, message.decode())
-        elif message.startswith(b'{"event":"clear"'):
+        elif b'"clear"' in head:
             self._plays_until = now
             if self._cleared is not None and not self._cleared.done():
                 self._cleared.set_result(now)
