@@ -39,6 +39,7 @@ from tron.web.security import Security, check_bind
 State = Literal["ok", "failed", "warning", "off"]
 
 MODEL_WAIT_S = 30.0
+DNS_WAIT_S = 10.0
 OLDEST_PYTHON = (3, 11)
 
 
@@ -74,6 +75,9 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
             async for finding in _feeds(personas, store, outside):
                 yield finding
         yield await _web_search(settings, outside)
+        async for finding in _posts(settings, outside):
+            yield finding
+        yield await _base_domain(settings)
         yield await _public_url(settings, outside, running=port.detail.startswith("a hub"))
         if store is not None:
             async for finding in _integrations(settings):
@@ -183,16 +187,17 @@ async def _port(settings: Settings, outside: Outside) -> Finding:
 
 
 def _personas(settings: Settings) -> tuple[Finding, list[Persona]]:
-    registry = Registry(settings.personas, SystemClock())
+    registry = Registry(settings.persona_folder, SystemClock(), default=settings.default_agent)
     registry.refresh()
     names = ", ".join(persona.name for persona in registry.personas)
     if registry.faults:
         detail = "; ".join(map(str, registry.faults))
         hint = "Mend the files (TRON_PERSONAS says where they are), then: tron personas"
         return Finding("personas", "failed", detail, hint), registry.personas
-    if registry.personas and not registry.get(settings.default_agent):
-        detail = f"TRON_DEFAULT_AGENT={settings.default_agent} is not one of {names}"
-        return Finding("personas", "failed", detail, "Set it to one of them."), registry.personas
+    if registry.stand_in is not None:
+        wanted = f"TRON_DEFAULT_AGENT={settings.default_agent}"
+        detail = f"{wanted} is not one of {names}; {registry.stand_in.name} stands in"
+        return Finding("personas", "warning", detail, "Set it to one of them."), registry.personas
     return Finding("personas", "ok", names), registry.personas
 
 
@@ -312,6 +317,44 @@ async def _web_search(settings: Settings, outside: Outside) -> Finding:
     except Unreachable as error:
         return Finding("web search", "failed", str(error), "Check BRAVE_API_KEY.")
     return Finding("web search", "ok", "the key works")
+
+
+async def _posts(settings: Settings, outside: Outside) -> AsyncIterator[Finding]:
+    """Where posts go besides the local feed. Looked at only: a trial would be published."""
+    for name, env, url, headers in (
+        (
+            "social API",
+            "TRON_SOCIAL_API_URL and TRON_SOCIAL_API_KEY",
+            settings.social_api_url,
+            {"X-API-Key": settings.social_api_key} if settings.social_api_key else {},
+        ),
+        ("life Slack webhook", "TRON_LIFE_SLACK_WEBHOOK", settings.life_slack_webhook, {}),
+    ):
+        if not url:
+            yield Finding(name, "off", "not set up", f"Set {env}.")
+            continue
+        try:
+            status = await outside.look(url, headers)
+        except Unreachable as error:
+            yield Finding(name, "failed", str(error), f"Check {env}.")
+            continue
+        if status in (401, 403) or status >= 500:
+            yield Finding(name, "failed", f"HTTP {status}", f"Check {env}.")
+        else:  # a place for posts may well refuse to be read
+            yield Finding(name, "ok", f"it answers (HTTP {status}); nothing was posted")
+
+
+async def _base_domain(settings: Settings) -> Finding:
+    name, base = "base domain", settings.base_domain.strip(".")
+    if not base:
+        return Finding(name, "off", "not set", "Set TRON_BASE_DOMAIN for project subdomains.")
+    try:
+        async with asyncio.timeout(DNS_WAIT_S):
+            await asyncio.get_running_loop().getaddrinfo(f"tron-doctor.{base}", 443)
+    except (OSError, UnicodeError, TimeoutError):
+        hint = "Let every name under it (*) lead to this machine; see docs/subdomains.md."
+        return Finding(name, "warning", f"names under {base} lead nowhere", hint)
+    return Finding(name, "ok", f"names under {base} are found")
 
 
 async def _public_url(settings: Settings, outside: Outside, *, running: bool) -> Finding:

@@ -75,4 +75,6 @@ def attach_all(hub: "Hub") -> list[Integration]:
             found.append(attach(hub))
         except Exception:  # border: a plug-in must not stop the hub
             log.exception("integration.not_loaded", integration=entry.name)
+    tools = hub.toolbox.definitions(None, in_task=True)
+    hub.agents.know_tools(tool["function"]["name"] for tool in tools)
     return found

@@ -8,14 +8,18 @@ is read first and never overrides the environment.
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
+OWN_PERSONAS = Path(__file__).resolve().parent.parent / "personas"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
 
 
 class SettingsError(Exception):
@@ -66,7 +70,7 @@ class Settings:
     personas: Path = _setting(
         "TRON_PERSONAS",
         Path("personas"),
-        "folder of persona files, watched for changes",
+        "folder of persona files, watched for changes; unset and not there: Tron's own",
     )
     default_agent: str = _setting(
         "TRON_DEFAULT_AGENT", "tony", "who answers when a request names nobody"
@@ -100,7 +104,9 @@ class Settings:
     prices: str = _setting(
         "TRON_PRICES",
         "",
-        'prices in USD per million tokens, a JSON object: `{"model": [input, output]}`',
+        'prices in USD, a JSON object: `{"model": [input, output]}` per million tokens; '
+        '`"deepgram-stt"` per minute, `"elevenlabs-tts"` per million characters, `"twilio-line"` '
+        "per minute: one number each",
     )
     first_token_timeout_s: float = _setting(
         "TRON_FIRST_TOKEN_TIMEOUT_S",
@@ -180,6 +186,20 @@ class Settings:
     max_calls: int = _setting("TRON_MAX_CALLS", 100, "calls at once; further ones are refused")
     call_greeting: bool = _setting(
         "TRON_CALL_GREETING", True, "personas say who they are when a call begins"
+    )
+    call_silence_ms: int = _setting(
+        "TRON_CALL_SILENCE_MS",
+        15_000,
+        "on the telephone, a caller is asked when neither side has spoken for so long; 0: never",
+    )
+    call_silence_prompts: str = _setting(
+        "TRON_CALL_SILENCE_PROMPTS",
+        "Are you still there?; Hello? I can't hear you.; "
+        "I still can't hear you, so I'm going to hang up. Goodbye.",
+        "what is said then, one after the other with `;` between; with the last the call ends",
+    )
+    call_max_s: float = _setting(
+        "TRON_CALL_MAX_S", 3600.0, "longest call by telephone; 0: no limit"
     )
     record_calls: bool = _setting(
         "TRON_RECORD_CALLS", False, "keep both sides of every call as a stereo WAV"
@@ -391,6 +411,13 @@ class Settings:
         return range(int(low), int(high) + 1)
 
     @property
+    def persona_folder(self) -> Path:
+        """`personas`, or those that come with Tron: it may be started in any folder."""
+        if self.personas == Path("personas") and not self.personas.is_dir():
+            return OWN_PERSONAS
+        return self.personas
+
+    @property
     def loopback_only(self) -> bool:
         """Whether the hub can be reached from this machine alone."""
         return self.host in LOOPBACK
@@ -467,6 +494,12 @@ class Settings:
         if not self.storage_url.startswith(("sqlite:///", "postgresql://")):
             faults.append("TRON_DATABASE_URL: expected sqlite:///… or postgresql://…")
         faults += self._speech_faults()
+        for env, url in (
+            ("OPENAI_BASE_URL", self.openai_base_url),
+            ("TRON_PUBLIC_URL", self.public_url),
+        ):
+            if url and (fault := _url_fault(url)):
+                faults.append(f"{env}: {fault}")
         for env, raw, shape in (
             ("TRON_PROVIDERS", self.providers, list),
             ("TRON_PRICES", self.prices, dict),
@@ -477,6 +510,8 @@ class Settings:
                     raise ValueError
             except ValueError:
                 faults.append(f"{env}: expected a JSON {shape.__name__}")
+            else:
+                faults += _provider_faults(raw) if env == "TRON_PROVIDERS" and raw else []
         return faults
 
     def _speech_faults(self) -> list[str]:
@@ -513,8 +548,34 @@ def _shown(value: Any, *, secret: bool) -> str:
 def mask(value: str, *, secret: bool) -> str:
     """A value fit to be shown: a secret keeps at most its last four characters."""
     if not secret or not value:
-        return value
+        return _USERINFO.sub("••••@", value)
     return "••••" + (value[-4:] if len(value) >= 12 else "")
+
+
+def _url_fault(url: str) -> str:
+    """What keeps `url` from being the address of a server; empty if nothing does."""
+    try:
+        parts = urlsplit(url)
+        fit = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # of the port, or of brackets
+        fit = False
+    if not fit or any(c.isspace() for c in url):
+        return "expected http://host… or https://host…"
+    if "@" in parts.netloc:
+        return (
+            "a user name or password can't be part of the address; keys have settings of their own"
+        )
+    return ""
+
+
+def _provider_faults(raw: str) -> list[str]:
+    """Faults of the addresses in TRON_PROVIDERS; one without any is refused by the brain."""
+    specs = [spec for spec in json.loads(raw) if isinstance(spec, dict) and spec.get("base_url")]
+    return [
+        f"TRON_PROVIDERS: base_url of {spec.get('name') or 'a provider'}: {fault}"
+        for spec in specs
+        if (fault := _url_fault(str(spec["base_url"])))
+    ]
 
 
 def _of_personas(environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

@@ -1,11 +1,13 @@
 """Project servers: which label under the base domain leads to which loopback port.
 
 Owns the `subdomains` table and its rules: labels are one DNS-safe part, ports are of the
-configured range and never the hub's own, a project has one label and keeps it. Knows nothing of
-HTTP. The proxy asks `port_of`, the certificate check asks `is_ours`; both read a copy in memory
-that is at most `REREAD_S` old, so another hub on the same database is followed.
+configured range and never the hub's own, a project has one label and keeps it until its port has
+refused connections for `REFUSED_S`, sweep after sweep. Knows nothing of HTTP. The proxy asks
+`port_of`, the certificate check asks `is_ours`; both read a copy in memory that is at most
+`REREAD_S` old, so another hub on the same database is followed.
 """
 
+import asyncio
 import base64
 import re
 import secrets
@@ -26,6 +28,9 @@ from tron.storage.tables import HOUSE, subdomains
 log = structlog.get_logger(__name__)
 
 REREAD_S = 2.0
+REFUSED_S = 600.0
+"""a server that comes back within this time keeps its name"""
+CONNECT_S = 2.0
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -49,6 +54,8 @@ class Subdomains:
         self._api_name = (urlsplit(settings.public_url).hostname or "").lower()
         self._ports: dict[str, int] = {}
         self._read_at: float | None = None
+        self._refused_since: dict[tuple[str, int], float] = {}
+        """by (label, port), as of the last sweep; monotonic seconds"""
 
     async def _reread(self) -> None:
         now = self._clock.monotonic()
@@ -120,6 +127,23 @@ class Subdomains:
         self._read_at = None
         return Allocation(label=given, project=project, port=port, url=self._url(given))
 
+    async def sweep(self) -> int:
+        """Let go of the names, of every tenant, whose servers are gone; returns how many."""
+        async with self._store.read() as conn:
+            rows = (await conn.execute(select(subdomains.c.label, subdomains.c.port))).all()
+        now = self._clock.monotonic()
+        refused = [(row.label, row.port) for row in rows if await _refuses(row.port)]
+        self._refused_since = {place: self._refused_since.get(place, now) for place in refused}
+        gone = [p for p, since in self._refused_since.items() if now - since >= REFUSED_S]
+        for label, port in gone:
+            there = (subdomains.c.label == label, subdomains.c.port == port)
+            await self._store.write(
+                lambda conn, there=there: conn.execute(delete(subdomains).where(*there)) and None  # type: ignore[misc]
+            )
+            log.warning("subdomain.removed", label=label, port=port, refused_s=REFUSED_S)
+            self._read_at = None
+        return len(gone)
+
     def _check_port(self, port: int) -> None:
         if port not in self._settings.project_port_range or port == self._settings.port:
             raise Invalid(
@@ -150,6 +174,19 @@ class Subdomains:
         ):
             raise NotFound("No project server is registered there.", param="label")
         self._read_at = None
+
+
+async def _refuses(port: int) -> bool:
+    """Whether nobody listens there; a server that is only slow does."""
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except ConnectionRefusedError:
+        return True
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return False
 
 
 def _register(

@@ -41,6 +41,7 @@ class Status(msgspec.Struct, frozen=True):
     """seconds, sent as `retry-after` (and exactly as `retry-after-ms`)"""
     type: str = "fake_error"
     code: str | None = None
+    param: str | None = None
 
 
 class BrokenAfter(msgspec.Struct, frozen=True):

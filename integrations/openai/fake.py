@@ -67,6 +67,8 @@ class FakeProvider:
         self.port = port
         self.requests: deque[Received] = deque(maxlen=REQUESTS_KEPT)
         self.always: Behaviour | None = None
+        self.renamed: dict[str, str] = {}
+        """parameters that are refused, each with the one to use instead"""
         self.hold: asyncio.Event | None = None
         """set: what follows an answer's first word waits for it"""
         self.active = 0
@@ -141,6 +143,8 @@ class FakeProvider:
             return _refusal(Status(400, message, type="invalid_request_error"))
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.requests.append(Received(request.path, body, headers))
+        if refused := next((name for name in body if name in self.renamed), None):
+            return _refusal(_unsupported(refused, self.renamed[refused]))
         todo = self._script.popleft() if self._script else self.always
         streams = bool(body.get("stream"))
         match todo:
@@ -253,12 +257,28 @@ async def _write_paced(
 
 
 def _refusal(status: Status) -> web.Response:
-    error = {"message": status.message, "type": status.type, "param": None, "code": status.code}
+    error = {
+        "message": status.message,
+        "type": status.type,
+        "param": status.param,
+        "code": status.code,
+    }
     headers = {"x-request-id": wire.new_id("req")}
     if status.retry_after is not None:
         headers["retry-after"] = str(round(status.retry_after))
         headers["retry-after-ms"] = str(round(status.retry_after * 1000))
     return web.json_response({"error": error}, status=status.status, headers=headers)
+
+
+def _unsupported(name: str, instead: str) -> Status:
+    return Status(
+        400,
+        f"Unsupported parameter: '{name}' is not supported with this model. "
+        f"Use '{instead}' instead.",
+        type="invalid_request_error",
+        code="unsupported_parameter",
+        param=name,
+    )
 
 
 def _cut(request: web.Request) -> web.Response:

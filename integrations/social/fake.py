@@ -30,6 +30,8 @@ class FakeSocial:
     async def __aenter__(self) -> "FakeSocial":
         app = web.Application()
         app.router.add_post("/api/posts", self._post)
+        app.router.add_get("/api/posts", self._look)
+        app.router.add_get("/services/T000/B000/XXXX", self._look)
         app.router.add_post("/services/T000/B000/XXXX", self._webhook)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
@@ -66,6 +68,10 @@ class FakeSocial:
             return web.json_response({"error": "bad content"}, status=400)
         self.posts.append(content)
         return web.json_response({"id": len(self.posts)}, status=201)
+
+    async def _look(self, request: web.Request) -> web.Response:
+        """Neither place is for reading."""
+        return web.Response(text="POST only", status=self.down or 405)
 
     async def _webhook(self, request: web.Request) -> web.Response:
         if self.down is not None:

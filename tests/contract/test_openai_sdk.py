@@ -10,7 +10,15 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
 
-from integrations.openai.behaviours import BrokenAfter, Hang, HangAfter, Reply, Status, ToolCalls
+from integrations.openai.behaviours import (
+    BrokenAfter,
+    Hang,
+    HangAfter,
+    Reply,
+    Slow,
+    Status,
+    ToolCalls,
+)
 from integrations.openai.fake import FakeProvider
 from tests.harness.hub import TRON, Hubs, RunningHub
 from tests.harness.sse import read_sse, text_of
@@ -406,3 +414,151 @@ async def test_a_body_that_is_too_large(hub: Hubs) -> None:
     ):
         assert answer.status == 413
         assert (await answer.json())["error"]["type"] == "request_too_large"
+
+
+FORECAST: Any = {"name": "weather", "parameters": WEATHER["function"]["parameters"]}
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["whole history", "only what is new"])
+async def test_functions_of_the_time_before_tools(
+    sdk: openai.AsyncOpenAI, fake: FakeProvider, whole: bool
+) -> None:
+    fake.script(ToolCalls([("weather", {"city": "Oslo"})]), Reply("It rains."))
+    given: dict[str, Any] = {"model": "tony", "functions": [FORECAST], "user": f"old-{whole}"}
+    asked = await sdk.chat.completions.create(
+        messages=HELLO, function_call={"name": "weather"}, **given
+    )
+    assert asked.choices[0].finish_reason == "function_call"
+    message = asked.choices[0].message
+    assert message.function_call is not None
+    assert (message.function_call.name, message.tool_calls) == ("weather", None)
+    assert json.loads(message.function_call.arguments) == {"city": "Oslo"}
+    body = fake.requests[-1].body
+    assert [tool["function"] for tool in body["tools"]] == [FORECAST]
+    assert body["tool_choice"] == {"type": "function", "function": {"name": "weather"}}
+
+    result: Any = {"role": "function", "name": "weather", "content": "rain"}
+    before: Any = [*HELLO, message.model_dump(exclude_none=True)] if whole else []
+    answer = await sdk.chat.completions.create(messages=[*before, result], **given)
+    assert answer.choices[0].message.content == "It rains."
+    call, told = fake.requests[-1].body["messages"][-2:]
+    assert told["content"] == "rain"
+    assert told["tool_call_id"] == call["tool_calls"][0]["id"]
+
+
+async def test_functions_stream(sdk: openai.AsyncOpenAI, fake: FakeProvider) -> None:
+    fake.script(ToolCalls([("weather", {"city": "Oslo"})]))
+    stream = await sdk.chat.completions.create(
+        model="tony", messages=HELLO, functions=[FORECAST], stream=True
+    )
+    choices = [choice async for chunk in stream for choice in chunk.choices]
+    calls = [choice.delta.function_call for choice in choices if choice.delta.function_call]
+    assert "".join(call.name or "" for call in calls) == "weather"
+    assert json.loads("".join(call.arguments or "" for call in calls)) == {"city": "Oslo"}
+    assert choices[-1].finish_reason == "function_call"
+
+
+async def test_a_stream_begins_while_the_model_thinks(
+    thinking: RunningHub, fake: FakeProvider
+) -> None:
+    """Headers, and a sign of life; what fails after that is told inside the stream."""
+    body = {"messages": HELLO, "stream": True}
+    for then in (Reply("At last."), None):
+        fake.script(Slow(first_ms=4_000, text="At last.") if then else Hang())
+        async with (
+            aiohttp.ClientSession(thinking.base_url) as http,
+            http.post("/v1/chat/completions", json=body) as answer,
+        ):
+            assert answer.status == 200
+            assert answer.headers["x-tron-session"]
+            early = await answer.content.readuntil(b"keep-alive\n\n")
+            assert b'"role":"assistant"' in early
+            assert b"At last" not in early
+            if then:
+                assert "At" in (await answer.content.read()).decode()
+
+
+async def test_a_failure_after_the_sign_of_life_is_an_error_in_the_stream(
+    hub: Hubs, fake: FakeProvider
+) -> None:
+    running = await hub(
+        TRON_BRAIN="openai",
+        OPENAI_BASE_URL=fake.base_url,
+        TRON_PROVIDER_RETRIES=0,
+        TRON_FIRST_TOKEN_TIMEOUT_S=4,
+    )
+    fake.script(Hang())
+    async with client(running) as sdk:
+        with pytest.raises(openai.APIError, match="silent") as failed:
+            await streamed(sdk)
+    assert not isinstance(failed.value, openai.APIStatusError)
+
+
+async def test_a_refusal_before_it_keeps_its_status(
+    sdk: openai.AsyncOpenAI, fake: FakeProvider
+) -> None:
+    fake.script(Status(400, "No such parameter."))
+    with pytest.raises(openai.BadRequestError, match="No such parameter"):
+        await streamed(sdk)
+
+
+async def test_what_is_too_long_is_refused_in_openais_words(sdk: openai.AsyncOpenAI) -> None:
+    for stream in (True, False):
+        with pytest.raises(openai.BadRequestError) as refused:
+            await sdk.chat.completions.create(
+                model="tony", messages=[{"role": "user", "content": "x" * 200_000}], stream=stream
+            )
+        assert refused.value.code == "context_length_exceeded"
+
+
+@pytest.mark.parametrize(
+    "choice", ["required", {"type": "function", "function": {"name": "weather"}}]
+)
+async def test_a_demanded_call_comes_back_without_a_model_too(hub: Hubs, choice: Any) -> None:
+    running = await hub(TRON_BRAIN="offline")
+    async with client(running) as sdk:
+        for said in ("Remember that my dog is called Rex.", "What time is it?", "Hello"):
+            answer = await sdk.chat.completions.create(
+                model="tony",
+                messages=[{"role": "user", "content": said}],
+                tools=[WEATHER],
+                tool_choice=choice,
+                user="ann",
+            )
+            assert answer.choices[0].finish_reason == "tool_calls"
+            [call] = answer.choices[0].message.tool_calls or []
+            assert call.type == "function"
+            assert (call.function.name, call.function.arguments) == ("weather", "{}")
+        answer = await sdk.chat.completions.create(
+            model="tony",
+            messages=[{"role": "user", "content": "What is my dog called?"}],
+            user="somebody-else",
+        )
+        assert "Rex" not in (answer.choices[0].message.content or "")
+
+
+async def test_withheld_numbers_share_nothing(hub: Hubs) -> None:
+    running = await hub(TRON_BRAIN="offline")
+    sessions = set()
+    async with aiohttp.ClientSession(running.base_url) as http:
+        for said in ("Remember that my door code is 4711.", "What is my door code?"):
+            async with http.post(
+                "/v1/chat/completions",
+                json={"messages": [{"role": "user", "content": said}]},
+                headers={"X-Vapi-Caller-Phone": "anonymous"},
+            ) as response:
+                answer = await response.json()
+                sessions.add(answer["tron"]["session"])
+    assert "4711" not in answer["choices"][0]["message"]["content"]
+    assert len(sessions) == 2
+
+
+async def test_options_have_no_body_of_any_type(thinking: RunningHub) -> None:
+    async with (
+        aiohttp.ClientSession(thinking.base_url) as http,
+        http.options("/v1/models") as answer,
+    ):
+        assert answer.status == 200
+        assert "GET" in answer.headers["Allow"]
+        assert "content-type" not in answer.headers
+        assert await answer.read() == b""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from integrations.openai.fake import FakeProvider
+from integrations.social.fake import FakeSocial
 from integrations.speech_fakes.fake import FakeSpeech
 from tests.harness import speech_models
 from tests.harness.hub import free_port
@@ -44,6 +45,9 @@ async def test_a_fresh_hub_is_well(well: dict[str, Any]) -> None:
         "speech synthesis": "off",
         "feeds": "off",
         "web search": "off",
+        "social API": "off",
+        "life Slack webhook": "off",
+        "base domain": "off",
         "public URL": "off",
         "ElevenLabs webhooks": "off",
         "ElevenLabs key": "off",
@@ -119,7 +123,47 @@ async def test_a_broken_persona_file(well: dict[str, Any]) -> None:
 
 async def test_a_default_persona_who_does_not_live_here(well: dict[str, Any]) -> None:
     found = await findings(**well, default_agent="maya")
+    assert found["personas"].state == "warning"
     assert "TRON_DEFAULT_AGENT=maya" in found["personas"].detail
+    assert "Tony stands in" in found["personas"].detail
+
+
+async def test_a_persona_with_a_tool_there_is_not(well: dict[str, Any]) -> None:
+    (well["personas"] / "tony.md").write_text(TONY.format(more="tools: [rember]\n"))
+    found = await findings(**well)
+    assert found["personas"].state == "failed"
+    assert "tony.md:6" in found["personas"].detail
+
+
+async def test_places_for_posts_are_looked_at_and_nothing_is_posted(well: dict[str, Any]) -> None:
+    async with FakeSocial(key="right") as social:
+        given = {"social_api_url": social.api_url, "life_slack_webhook": social.slack_webhook}
+        found = await findings(**well, **given, social_api_key="right")
+        assert found["social API"].state == found["life Slack webhook"].state == "ok"
+        assert social.posts == social.slack == []
+        social.down = 503
+        found = await findings(**well, **given)
+        assert found["social API"].state == found["life Slack webhook"].state == "failed"
+        social.down = 401
+        assert (await findings(**well, **given))["social API"].detail == "HTTP 401"
+    found = await findings(**well, **given)
+    assert found["social API"].state == found["life Slack webhook"].state == "failed"
+    assert "XXXX" not in str(found["life Slack webhook"])  # the address is the secret
+
+
+async def test_the_names_under_a_base_domain_are_looked_up(
+    well: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = socket.getaddrinfo
+
+    def look_up(host: Any, *more: Any, **given: Any) -> Any:
+        if host == "tron-doctor.gone.test":
+            raise socket.gaierror(socket.EAI_NONAME, "unknown")
+        return [] if host == "tron-doctor.there.test" else real(host, *more, **given)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    assert (await findings(**well, base_domain="gone.test"))["base domain"].state == "warning"
+    assert (await findings(**well, base_domain="there.test"))["base domain"].state == "ok"
 
 
 async def test_a_feed_that_is_away_is_only_a_warning(well: dict[str, Any]) -> None:

@@ -10,8 +10,9 @@ Front matter is read as plain text, not with YAML's own types: `12:00` is not th
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -19,6 +20,8 @@ from zoneinfo import ZoneInfo
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
+
+from tron.agents.tool_names import TOOL_NAMES
 
 Activity = Literal["news", "goals", "team_check", "reflection", "journal", "post"]
 
@@ -147,8 +150,11 @@ class Parsed(NamedTuple):
     """where the file claims its name"""
 
 
-def parse(file: str, raw: bytes) -> Parsed:
-    """Read the persona file called `file` (`tony.md`). Never raises; reports every fault."""
+def parse(file: str, raw: bytes, tools: Collection[str] = TOOL_NAMES) -> Parsed:
+    """Read the persona file called `file` (`tony.md`). Never raises; reports every fault.
+
+    `tools`: the names of those there are.
+    """
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -163,6 +169,8 @@ def parse(file: str, raw: bytes) -> Parsed:
     front = _FrontMatter(file, "\n".join(lines[1:end]) + "\n")
     prompt = "\n".join(lines[end + 1 :]).strip()
     persona = front.persona(file.removesuffix(".md"), prompt)
+    if persona is not None:
+        front.check_tools(persona.tools or (), tools)
     if not prompt:
         front.fault(end + 1, "the prompt is missing: write it below the second `---`")
     if front.faults:
@@ -219,6 +227,16 @@ class _FrontMatter:
             for found in error.errors(include_url=False, include_input=False):
                 self.fault(self._line_of(found["loc"]), _explain(found))
             return None
+
+    def check_tools(self, named: tuple[str, ...], known: Collection[str]) -> None:
+        """A fault for each tool that there is not."""
+        for place, name in enumerate(named):
+            if name not in known:
+                close = get_close_matches(name, sorted(known), n=1)
+                meant = f"; did you mean `{close[0]}`?" if close else ""
+                self.fault(
+                    self._line_of(("tools", place)), f"`tools[{place}]` is no tool: {name!r}{meant}"
+                )
 
     def _fields(self) -> dict[str, Any] | None:
         """What is written, as text, lists and tables; None if it is not YAML."""

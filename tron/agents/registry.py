@@ -2,18 +2,21 @@
 
 Owns the folder: which files changed, which persona each stands for, which names are taken. A
 file that breaks keeps its last good persona and lists its faults; a deleted file takes its
-persona with it. What readers see is one immutable view that is swapped whole, so `get` is a
-dictionary lookup that never waits for the disk, even while a refresh runs in a thread.
+persona with it. While nobody has the name of the default persona, the first one stands in for it
+wherever it is asked for. What readers see is one immutable view that is swapped whole, so `get` is
+a dictionary lookup that never waits for the disk, even while a refresh runs in a thread.
 """
 
 import asyncio
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import structlog
 
 from tron.agents.persona import MAX_BYTES, Parsed, Persona, PersonaFault, parse
+from tron.agents.tool_names import TOOL_NAMES
 from tron.clock import Clock
 
 log = structlog.get_logger(__name__)
@@ -52,10 +55,12 @@ class _View(NamedTuple):
 class Registry:
     """The personas, by name and id."""
 
-    def __init__(self, folder: Path, clock: Clock) -> None:
-        """Empty until the first `refresh`."""
+    def __init__(self, folder: Path, clock: Clock, *, default: str = "") -> None:
+        """Empty until the first `refresh`. `default`: who answers when a request names nobody."""
         self._folder = folder
         self._clock = clock
+        self._default = default.casefold()
+        self._tools = TOOL_NAMES
         self._files: dict[str, _File] = {}
         self._serving: dict[str, Persona] = {}
         self._view = _View((), {}, ())
@@ -71,9 +76,25 @@ class Registry:
         """What is wrong with the files now."""
         return list(self._view.faults)
 
+    @property
+    def stand_in(self) -> Persona | None:
+        """Who stands in for the default persona; None: it lives here, or nobody does."""
+        found = self._view.by_handle.get(self._default)
+        return None if found is None or self._default in _handles(found) else found
+
     def get(self, name_or_id: str) -> Persona | None:
         """Whoever goes by this name or id, in any case of letters."""
         return self._view.by_handle.get(name_or_id.casefold())
+
+    def know_tools(self, names: Iterable[str]) -> None:
+        """There are these tools too: a file that names one is not at fault. Blocks as `refresh`."""
+        with self._refreshing:
+            known = self._tools.union(names)
+            if known == self._tools:
+                return
+            self._tools = known
+            self._files = {}  # they are read again
+        self.refresh()
 
     def refresh(self) -> bool:
         """Read what changed since the last call. True if a persona came, went or changed.
@@ -95,6 +116,7 @@ class Registry:
     async def watch(self) -> None:
         """Keep up with the folder for ever, once a second. The hub runs it as a task."""
         told: set[PersonaFault] = set()
+        told_of: Persona | None = None
         while True:
             changed = await asyncio.to_thread(self.refresh)
             view = self._view
@@ -106,6 +128,9 @@ class Registry:
                         "personas.fault", file=fault.file, line=fault.line, fault=fault.message
                     )
             told = set(view.faults)
+            if (stand_in := self.stand_in) is not None and stand_in != told_of:
+                log.warning("personas.no_default", wanted=self._default, stand_in=stand_in.id)
+            told_of = stand_in
             await asyncio.sleep(POLL_S)
 
     def _scan(self) -> dict[str, _Stamp]:
@@ -133,7 +158,7 @@ class Registry:
             return _File(stamp, False, None, Parsed(None, (fault,)))
         if known and known.raw == raw:
             return known._replace(stamp=stamp, settled=settled)
-        return _File(stamp, settled, raw, parse(name, raw))
+        return _File(stamp, settled, raw, parse(name, raw, self._tools))
 
     def _settle_names(self) -> None:
         """Decide who goes by which name, and show the result.
@@ -161,11 +186,11 @@ class Registry:
         if not self._files:
             faults.append(self._folder_fault("holds no persona file (NAME.md)"))
         self._serving = serving
-        self._view = _View(
-            tuple(sorted(serving.values(), key=lambda persona: (persona.order, persona.id))),
-            {handle: persona for persona in serving.values() for handle in _handles(persona)},
-            tuple(sorted(faults)),
-        )
+        everyone = sorted(serving.values(), key=lambda persona: (persona.order, persona.id))
+        by_handle = {handle: persona for persona in everyone for handle in _handles(persona)}
+        if self._default and everyone:
+            by_handle.setdefault(self._default, everyone[0])
+        self._view = _View(tuple(everyone), by_handle, tuple(sorted(faults)))
 
     def _owners(self) -> dict[str, str]:
         """The id of the persona that each name and id belongs to."""

@@ -2,7 +2,8 @@
 
 A provider that fails before its first part is tried again (honouring its `retry-after`) and then
 the next one is asked, so an outage costs seconds and not silence; after the first part a failure
-is the caller's to hear, since words can't be taken back. Every fallback is on the bus.
+is the caller's to hear, since words can't be taken back. A persona's model that the first provider
+doesn't have is no outage: that provider's own model answers. Every fallback is on the bus.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ import msgspec
 import structlog
 
 from tron import events
-from tron.brain.contract import Ask, Parts, Provider
+from tron.brain.contract import MODEL_NOT_FOUND, Ask, Parts, Provider
 from tron.brain.fake import FakeBrain
 from tron.brain.openai import OpenAIProvider
 from tron.brain.prices import Prices
@@ -93,6 +94,12 @@ class Brain:
                     breaker.failed()
                     raise
                 except ProviderUnavailable as error:
+                    if error.code == MODEL_NOT_FOUND:  # the provider itself is well
+                        if ask.model is None:
+                            raise
+                        self._report(guarded, error, provider.name)
+                        ask = msgspec.structs.replace(ask, model=None)
+                        continue
                     pause = error.retry_after or FIRST_PAUSE_S * 2**tries
                     tries += 1
                     if not error.retryable or tries > self._retries or pause > LONGEST_PAUSE_S:
@@ -103,7 +110,7 @@ class Brain:
         finally:
             if speaking and not settled:  # to the end, or until its caller hung up
                 breaker.succeeded()
-            elif not settled:  # refused, or given up by the caller: says nothing of its health
+            elif not settled:  # refused, no such model, given up: says nothing of its health
                 breaker.abandoned()
 
     def _next_name(self, place: int) -> str | None:

@@ -2,7 +2,8 @@
 
 A `Provider` turns one `Ask` into batches of `Part`s. It raises `ProviderRefused` if the request
 itself is at fault, `ProviderUnavailable` if it failed before its first part (another may be
-asked), `ProviderBroke` after it. Closing the stream early must close the connection upstream.
+asked; by the code `MODEL_NOT_FOUND` it is well and only has no such model), `ProviderBroke` after
+it. Closing the stream early must close the connection upstream.
 """
 
 from collections.abc import AsyncGenerator
@@ -11,6 +12,10 @@ from typing import Any, Protocol
 import msgspec
 
 from tron.conversation.turns import Message, Usage
+
+MODEL_NOT_FOUND = "model_not_found"
+LIMITS = ("max_tokens", "max_completion_tokens")
+"""the two names that OpenAI has for the most tokens of an answer"""
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +32,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """which persona asks; the offline brain speaks in its voice"""
     offline: str | None = None
     """what to say if no model can be reached; None: the offline brain works it out"""
+    spoken: bool = False
+    """the answer is heard, not read"""
 
 
 class Text(msgspec.Struct, frozen=True):

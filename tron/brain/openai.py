@@ -13,7 +13,17 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from tron.brain.contract import Answering, Ask, Finish, Part, Parts, Text, ToolFragment, Used
+from tron.brain.contract import (
+    MODEL_NOT_FOUND,
+    Answering,
+    Ask,
+    Finish,
+    Part,
+    Parts,
+    Text,
+    ToolFragment,
+    Used,
+)
 from tron.conversation.turns import Message, Usage
 from tron.errors import ProviderBroke, ProviderError, ProviderRefused, ProviderUnavailable
 
@@ -86,6 +96,8 @@ class OpenAIProvider:
         if api_key:
             self._headers["Authorization"] = f"Bearer {api_key}"
         self._client: aiohttp.ClientSession | None = None
+        self._renames_limit: set[str] = set()
+        """models that know `max_tokens` only as `max_completion_tokens`"""
 
     async def stream(self, ask: Ask) -> Parts:
         model = ask.model or self.model
@@ -94,7 +106,13 @@ class OpenAIProvider:
         try:
             async with asyncio.timeout(self._first_token_timeout_s):
                 response = await self._post(ask, model)
-                await self._check(response)
+                said = await self._check(response)
+                if said is not None and self._learns_the_limit(said, ask, model):
+                    response.close()
+                    response = await self._post(ask, model)
+                    said = await self._check(response)
+                if said is not None:
+                    raise self._refused(response, said)
                 reader = _Reader(response.content)
                 batch = await reader.next()
             if not batch:
@@ -142,6 +160,8 @@ class OpenAIProvider:
         }
         if ask.tools:
             body["tools"] = ask.tools
+        if model in self._renames_limit and "max_tokens" in body:
+            body.setdefault("max_completion_tokens", body.pop("max_tokens"))
         return await self._client.post(
             f"{self.base_url}/chat/completions",
             data=_encode(body),
@@ -149,24 +169,45 @@ class OpenAIProvider:
             allow_redirects=False,
         )
 
-    async def _check(self, response: aiohttp.ClientResponse) -> None:
-        """Raises what the status and content type say is wrong."""
-        if response.status == 200:
-            if response.content_type != "text/event-stream":
-                raise _Garbled(f"{response.content_type} instead of an event stream")
-            return
-        said = _error_text(await response.content.read(64 * 1024), self._api_key)
-        if response.status in OUR_FAULT:
-            raise ProviderRefused(
-                f"The language model refused the request: {said}", status=response.status
+    async def _check(self, response: aiohttp.ClientResponse) -> "_Said | None":
+        """What the provider says is wrong; None if it answers. Raises _Garbled."""
+        if response.status != 200:
+            return _said(await response.content.read(64 * 1024), self._api_key)
+        if response.content_type != "text/event-stream":
+            raise _Garbled(f"{response.content_type} instead of an event stream")
+        return None
+
+    def _learns_the_limit(self, said: "_Said", ask: Ask, model: str) -> bool:
+        """Whether the model wants its limit under the newer name: it gets it so from now on."""
+        if "max_tokens" not in ask.params or model in self._renames_limit:
+            return False
+        if said.param != "max_tokens" or said.code != "unsupported_parameter":
+            return False
+        self._renames_limit.add(model)
+        return True
+
+    def _refused(self, response: aiohttp.ClientResponse, said: "_Said") -> ProviderError:
+        status = response.status
+        if said.code == MODEL_NOT_FOUND or (status == 404 and said.about_a_model):
+            unknown = ProviderUnavailable(
+                f"The language model provider {self.name!r} has no such model: {said.text}",
+                code=MODEL_NOT_FOUND,
             )
+            unknown.retryable = False
+            return unknown
+        if status in OUR_FAULT:
+            refused = ProviderRefused(
+                f"The language model refused the request: {said.text}", status=status
+            )
+            refused.code = said.code
+            return refused
         error = ProviderUnavailable(
-            f"The language model provider {self.name!r} answered {response.status}: {said}",
-            code=f"upstream_{response.status}",
+            f"The language model provider {self.name!r} answered {status}: {said.text}",
+            code=f"upstream_{status}",
             retry_after=_retry_after(response),
         )
-        error.retryable = response.status in TRY_AGAIN
-        raise error
+        error.retryable = status in TRY_AGAIN
+        return error
 
     def _failed(self, started: bool, what: str, *, retryable: bool = True) -> ProviderError:
         message = f"The language model provider {self.name!r} {what}."
@@ -204,15 +245,34 @@ class _Garbled(Exception):
     """The provider's bytes are not the protocol."""
 
 
-def _error_text(body: bytes, secret: str) -> str:
-    """What the provider says is wrong, if it says so in JSON; never its HTML, nor the key."""
+class _Said(msgspec.Struct, frozen=True, kw_only=True):
+    """What a provider says is wrong."""
+
+    text: str = "no reason given"
+    code: str | None = None
+    param: str | None = None
+
+    @property
+    def about_a_model(self) -> bool:
+        """Of a 404: no such model, and not: no such address."""
+        return self.param == "model" or "model" in self.text.lower()
+
+
+def _said(body: bytes, secret: str) -> _Said:
+    """The error in the body, if it is told in JSON; never its HTML, nor the key."""
     try:
         error = msgspec.json.decode(body)["error"]
         message = error["message"] if isinstance(error, dict) else error
     except (msgspec.DecodeError, KeyError, TypeError):
-        return "no reason given"
+        return _Said()
     text = str(message)
-    return (text.replace(secret, "(key)") if secret else text)[:MESSAGE_LIMIT]
+    text = (text.replace(secret, "(key)") if secret else text)[:MESSAGE_LIMIT]
+    code, param = (error.get("code"), error.get("param")) if isinstance(error, dict) else ("", "")
+    return _Said(
+        text=text,
+        code=code if isinstance(code, str) and code else None,
+        param=param if isinstance(param, str) and param else None,
+    )
 
 
 def _retry_after(response: aiohttp.ClientResponse) -> float | None:

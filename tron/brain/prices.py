@@ -1,8 +1,10 @@
-"""What tokens cost, where it is known.
+"""What tokens, speech and telephone lines cost, where it is known.
 
 USD per million tokens (input, output) as published on the vendors' price pages in 2025. Prices
-change: `TRON_PRICES` replaces or adds any. A model that is not in the table has no known price,
-and its cost is reported as null, never as zero.
+change: `TRON_PRICES` replaces or adds any. It alone says what speech engines by key and carriers
+cost: `deepgram-stt` is USD per minute heard, `elevenlabs-tts` per million characters said,
+`twilio-line` per minute of a call. What is not in the table has no known price, and its cost is
+reported as null, never as zero.
 """
 
 import json
@@ -25,19 +27,28 @@ PUBLISHED: dict[str, tuple[float, float]] = {
 
 OWN = {"offline", "fake"}
 """models that run inside the hub and cost nothing"""
+RATES = ("-stt", "-tts", "-line")
+"""endings of what has one price; everything else is a model, which has two"""
 
 
 class Prices:
     """The price table."""
 
     def __init__(self, overrides: str = "") -> None:
-        """`overrides`: JSON text, `{"model": [input, output]}`. Raises SettingsError."""
+        """`overrides`: JSON text, `{"model": [input, output], "deepgram-stt": each}`. Raises
+        SettingsError."""
         given = json.loads(overrides) if overrides else {}
+        rates = {name: price for name, price in given.items() if name.endswith(RATES)}
+        models = {name: price for name, price in given.items() if name not in rates}
         try:
-            prices = {model: (float(a), float(b)) for model, (a, b) in given.items()}
+            given_models = {name: (float(a), float(b)) for name, (a, b) in models.items()}
+            self._rates = {name: float(price) for name, price in rates.items()}
         except (TypeError, ValueError):
-            raise SettingsError("TRON_PRICES: every model needs [input, output]") from None
-        self._table = PUBLISHED | prices
+            raise SettingsError(
+                "TRON_PRICES: every model needs [input, output], every …-stt, …-tts and …-line "
+                "one number"
+            ) from None
+        self._table = PUBLISHED | given_models
 
     def cost_usd(self, model: str, usage: Usage) -> float | None:
         """What `usage` of `model` costs, or None where the price is not known."""
@@ -47,3 +58,19 @@ class Prices:
         if price is None:
             return None
         return float(usage.input_tokens * price[0] + usage.output_tokens * price[1]) / 1_000_000
+
+    def heard_usd(self, engine: str, seconds: float) -> float | None:
+        """What recognition of so much sound costs at a provider."""
+        return self._rated(f"{engine}-stt", seconds / 60)
+
+    def said_usd(self, engine: str, characters: int) -> float | None:
+        """What synthesis of so many characters costs at a provider."""
+        return self._rated(f"{engine}-tts", characters / 1_000_000)
+
+    def line_usd(self, wire: str, minutes: float) -> float | None:
+        """What a call of so many minutes costs at a carrier."""
+        return self._rated(f"{wire}-line", minutes)
+
+    def _rated(self, name: str, amount: float) -> float | None:
+        price = self._rates.get(name)
+        return None if price is None else round(price * amount, 6)

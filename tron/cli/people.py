@@ -25,7 +25,7 @@ def personas() -> None:
     from tron.clock import SystemClock
 
     settings = load_settings()
-    registry = Registry(settings.personas, SystemClock())
+    registry = Registry(settings.persona_folder, SystemClock())
     registry.refresh()
     console = Console()
     for persona in registry.personas:

@@ -2,8 +2,9 @@
 
 In this order: the carrier's phone header, VAPI's body (`customer.number`, `call.id`), ElevenLabs'
 extra body or `user`, `X-Request-ID` (as `req-…`), and otherwise a name made up for this request.
-A carrier's call id always leads back to the same session. Only the transport says whether any of
-this may be believed: in protected mode the request had to bring a token first.
+What stands where a number was withheld names nobody: two such calls are two people. A carrier's
+call id always leads back to the same session. Only the transport says whether any of this may be
+believed: in protected mode the request had to bring a token first.
 """
 
 import re
@@ -15,6 +16,13 @@ from tron.conversation.turns import Caller
 ID_LIMIT = 200
 
 _PHONE = re.compile(r"\+?[\d\s().-]{5,24}")
+_SIP = re.compile(r"sips?:([^@;]*).*", re.IGNORECASE)
+_WITHHELD_WORDS = frozenset(
+    """anonymous unknown restricted unavailable notavailable private withheld blocked nocallerid
+    unknowncaller privatenumber unknownnumber""".split()
+)
+_WITHHELD_NUMBERS = frozenset(("+266696687", "+7378742833", "+2562533", "+8656696", "+86282452253"))
+"""what Twilio puts in the place of a number it does not tell ("anonymous" on the keys, …)"""
 
 
 class Headers(Protocol):
@@ -36,13 +44,13 @@ def identify(headers: Headers, body: Mapping[str, Any], *, now_ns: int) -> Calle
         or None
     )
     person = (
-        _phone(headers.get("X-Vapi-Caller-Phone"))
-        or _phone(customer.get("number"))
-        or _text(extra.get("user_id"))
-        or _text(extra.get("caller_id"))
-        or _text(headers.get("X-User-ID"))
-        or _text(body.get("user_id"))  # ElevenLabs puts it there as well
-        or _text(body.get("user"))
+        _person(_phone(headers.get("X-Vapi-Caller-Phone")))
+        or _person(_phone(customer.get("number")))
+        or _person(_text(extra.get("user_id")))
+        or _person(_text(extra.get("caller_id")))
+        or _person(_text(headers.get("X-User-ID")))
+        or _person(_text(body.get("user_id")))  # ElevenLabs puts it there as well
+        or _person(_text(body.get("user")))
     )
     if person:
         name = _text(customer.get("name")) or None
@@ -53,6 +61,18 @@ def identify(headers: Headers, body: Mapping[str, Any], *, now_ns: int) -> Calle
         known = request_id if request_id.startswith("req-") else f"req-{request_id}"
         return Caller(id=known, known=True, call_id=call_id)
     return Caller(id=f"anonymous-{now_ns}", known=False, call_id=call_id)
+
+
+def withheld(person: str) -> bool:
+    """Whether this stands for somebody who is not told: `anonymous`, nothing at all, …"""
+    sip = _SIP.fullmatch(person)
+    name = (sip[1] if sip else person).strip().lower()
+    word = "".join(c for c in name if c.isalnum())
+    return not name or word in _WITHHELD_WORDS or name in _WITHHELD_NUMBERS
+
+
+def _person(who: str) -> str:
+    return "" if withheld(who) else who
 
 
 def _map(value: Any) -> Mapping[str, Any]:

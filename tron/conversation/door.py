@@ -119,6 +119,7 @@ class Door:
             if turn.agent is not None and session.agent != agent:
                 self._sessions.hand_over(session, agent)
             persona = self._persona(session.agent)
+            self._context.check(turn, persona, new)
             talk = await self._store_said(session, history, new)
             yield [Opened(session=session.key, process_id=process.id, agent=session.agent)]
             floor.hold()  # whoever asks for more is who would be interrupted
@@ -274,7 +275,7 @@ class Door:
             ),
             params=turn.params,
             caller_tools=turn.tools,
-            separator=" " if turn.spoken else "\n\n",
+            spoken=turn.spoken,
         )
 
     async def _answered(

@@ -88,7 +88,7 @@ class Finding:
 
     async def _caller(self, turn: TurnInput, agent: str) -> Session:
         known = self._held.of_caller(turn.client_id, turn.caller.id, agent)
-        if known is not None and not self.expired(known.updated_at):
+        if known is not None and not known.ended and not self.expired(known.updated_at):
             return known
         async with self._store.read() as connection:
             row = await transcript.find(

@@ -91,6 +91,8 @@ class Floors:
             session.process = self._orchestrator.spawn(
                 session.agent,
                 take_turns,
+                kind="conversation",
+                name=self._orchestrator.free_name(session.key),
                 task=f"Talk with a caller ({channel})",
                 reason=reason or channel,
                 parent=parent if parent is not None and parent.live else None,
@@ -99,6 +101,7 @@ class Floors:
         except Exception:
             self._sessions.release(session)  # a refused request leaves nothing behind
             raise
+        session.process_id = session.process.id
         return session.process
 
     async def _take_turns(self, process: Process) -> None:

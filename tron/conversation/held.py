@@ -33,7 +33,7 @@ class Held:
         Taken out, so that two who said the same things so far don't end up in one session.
         """
         session = self._by_digest.get((client_id, digest))
-        if session is None or session.agent != agent:
+        if session is None or session.agent != agent or session.ended:
             return None
         return self._by_digest.pop((client_id, digest))
 

@@ -58,6 +58,8 @@ class Keeping:
         """
         if session.deleted:  # in the middle of a turn; it stays deleted
             return False
+        if any(message.role != "assistant" for message in messages):
+            session.ended = False  # an answer that was on its way does not open it again
         superseded = None if keep is None else session.entries[keep:]
         now = self._clock.now_ms()
         for tries in range(APPEND_TRIES):
@@ -92,7 +94,7 @@ class Keeping:
         mark = _mark(session, entries, superseded)
         row = session.row() | {"digest": mark or None, "updated_at": now}
         touched = {name: row[name] for name in transcript.TOUCHED}
-        first = not session.stored
+        first, reopen = not session.stored, not session.ended
 
         def unit(connection: Any) -> None:
             if first:
@@ -101,7 +103,9 @@ class Keeping:
                 transcript.supersede(
                     connection, client_id, key, superseded[0].seq, superseded[-1].seq
                 )
-            transcript.append(connection, client_id, key, entries, {} if first else touched)
+            transcript.append(
+                connection, client_id, key, entries, {} if first else touched, reopen=reopen
+            )
 
         await self._store.write(unit)
 
@@ -123,7 +127,6 @@ class Keeping:
         session.next_seq += len(entries)
         session.unsaved = []
         session.updated_at = now
-        session.ended = False
         if not session.stored:
             session.stored = True
             self._bus.publish(

@@ -37,6 +37,8 @@ class Session:
         self.ended: bool = row.get("ended_at") is not None
         self.deleted = False
         self.process: Process | None = None
+        self.process_id: str = row.get("process_id") or ""
+        """the latest process that spoke in it"""
         self.entries: list[Entry] = []
         self.next_seq = 1
         self.stored = stored
@@ -54,7 +56,7 @@ class Session:
             "caller": self.caller,
             "channel": self.channel,
             "agent": self.agent,
-            "process_id": self.process.id if self.process else "",
+            "process_id": self.process_id,
             "digest": self.digest or None,
             "created_at": self.created_at,
             "updated_at": self.updated_at,

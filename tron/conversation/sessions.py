@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import structlog
-from sqlalchemy import Row
+from sqlalchemy import Row, and_, or_
 
 from tron import events
 from tron.clock import Clock
@@ -109,10 +109,20 @@ class Sessions:
 
     # What operators do with sessions
 
-    async def listing(self, client_id: str, limit: int = 200) -> list[Row[Any]]:
-        """Callers' sessions that have not ended, latest first."""
+    async def listing(
+        self, client_id: str, limit: int = 200, after: tuple[int, str] | None = None
+    ) -> list[Row[Any]]:
+        """Callers' sessions that have not ended, latest first.
+
+        `after`: those that come behind the one last used at that time (ms) with that key.
+        """
+        conditions = self._callers_open()
+        if after is not None:
+            updated_at, key = after
+            same = and_(table.c.updated_at == updated_at, table.c.key > key)
+            conditions.append(or_(table.c.updated_at < updated_at, same))
         async with self._store.read() as connection:
-            return await transcript.listing(connection, client_id, limit, *self._callers_open())
+            return await transcript.listing(connection, client_id, limit, *conditions)
 
     def _callers_open(self) -> list[Any]:
         return [
@@ -122,7 +132,7 @@ class Sessions:
         ]
 
     async def count(self, client_id: str) -> int:
-        """How many sessions `list` would show if it had no limit."""
+        """How many sessions `listing` would show if it had no limit."""
         async with self._store.read() as connection:
             return await transcript.count(connection, client_id, *self._callers_open())
 
@@ -145,7 +155,7 @@ class Sessions:
         if session := self._held.get(client_id, key):
             session.deleted = True
         try:
-            gone = await self._store.write(lambda c: transcript.remove(c, client_id, key))
+            agent = await self._store.write(lambda c: transcript.remove(c, client_id, key))
         except StorageUnavailable:
             if session is not None:
                 session.deleted = False
@@ -153,9 +163,9 @@ class Sessions:
         if session is not None:
             session.unsaved = []
             self._held.release(session)
-        if not gone:
+        if agent is None:
             raise NotFound(f"There is no session {key!r}.", param="key")
-        self._ended(client_id, key, "", "deleted")
+        self._ended(client_id, key, agent, "deleted")
 
     async def expire(self) -> int:
         """End every session that was silent for too long; returns how many."""
@@ -165,7 +175,8 @@ class Sessions:
             lambda c: transcript.end(c, "expired", now, table.c.updated_at <= oldest)
         )
         for session in self._held.all:
-            if session.process is None and self._finding.expired(session.updated_at):
+            at_rest = session.process is None or not session.process.live
+            if at_rest and self._finding.expired(session.updated_at):
                 self._held.release(session)  # its caller left before the first turn began
         for client_id, key, agent in ended:
             if held := self._held.get(client_id, key):
@@ -188,8 +199,9 @@ class Sessions:
         return len(ended)
 
     async def end(self, client_id: str, key: str) -> bool:
-        """A conversation is over: its caller hung up. The transcript is kept, and another message
-        would open it again. False if there is no such session, or it had ended."""
+        """A conversation is over: its caller hung up. The transcript is kept, an answer that is
+        being given is added to it, and another message would open it again. False if there is no
+        such session, or it had ended."""
         this = (table.c.client_id == client_id, table.c.key == key)
         now = self._clock.now_ms()
         ended = await self._store.write(lambda c: transcript.end(c, "ended", now, *this))

@@ -13,9 +13,27 @@ import msgspec
 
 from tron.agents.persona import Persona
 from tron.brain.brain import Brain
-from tron.brain.contract import Answering, Ask, Finish, Text, ToolFragment, Used
+from tron.brain.contract import (
+    Answering,
+    Ask,
+    Finish,
+    Part,
+    Parts,
+    Text,
+    ToolFragment,
+    Used,
+)
 from tron.brain.tokens import estimate, estimate_messages
 from tron.clock import Clock
+from tron.conversation.params import (
+    all_said,
+    demanded,
+    free_choice,
+    has_form,
+    tool_name,
+    with_less,
+    without_tools,
+)
 from tron.conversation.prompt import system_prompt
 from tron.conversation.turns import (
     Batches,
@@ -29,6 +47,7 @@ from tron.conversation.turns import (
     TurnEvent,
     Usage,
 )
+from tron.errors import TronError
 from tron.metrics import Metrics
 from tron.orchestrator.process import Process
 from tron.supervise import Tasks
@@ -36,6 +55,8 @@ from tron.tools.contract import ToolContext
 from tron.tools.toolbox import Toolbox
 
 KEEP_ALIVE_S = 5.0
+FIRST_KEEP_ALIVE_S = 2.0
+"""how long a model may think before whoever waits is told that it does"""
 
 
 class ToolRecord(msgspec.Struct, kw_only=True):
@@ -76,12 +97,53 @@ class Thought(msgspec.Struct):
 class _Round:
     """One answer of the model, as its parts arrive."""
 
-    def __init__(self) -> None:
+    def __init__(self, thought: Thought, *, separator: str = "", aloud: bool = True) -> None:
+        """`aloud`: its text is part of what the caller hears, and is passed on as it comes."""
+        self.thought = thought
+        self._gap = separator if thought.pieces else ""
+        self._aloud = aloud
         self.text: list[str] = []
         self.fragments: dict[int, list[ToolFragment]] = {}
         self.finish_reason = "stop"
         self.usage: Usage | None = None
         self.begun = False
+
+    def take(self, parts: list[Part]) -> list[TurnEvent]:
+        """Remember what came; returns what the caller is to hear of it."""
+        out: list[TurnEvent] = []
+        for part in parts:
+            if isinstance(part, Text):
+                self.text.append(part.text)
+                if self._aloud:
+                    out.append(self._said(part.text))
+            elif isinstance(part, ToolFragment):
+                self.fragments.setdefault(part.index, []).append(part)
+            elif isinstance(part, Finish):
+                self.finish_reason = part.reason
+            elif isinstance(part, Used):
+                self.usage = part.usage
+            elif isinstance(part, Answering):
+                self.thought.provider, self.thought.model = part.provider, part.model
+                self.begun = True
+        return out
+
+    @property
+    def heard(self) -> int:
+        """Tokens of the text that the caller was given."""
+        said = estimate("".join(self.text)) if self._aloud else 0
+        # The provider's figure counts calls of tools as well.
+        return said if self.usage is None else min(said, self.usage.output_tokens)
+
+    def withheld(self) -> list[TurnEvent]:
+        """The text of a round that was not aloud, once it has turned out to be the answer."""
+        text = "".join(self.text)
+        return [self._said(text)] if text and not self._aloud else []
+
+    def _said(self, text: str) -> TextDelta:
+        text = self._gap + text
+        self._gap = ""
+        self.thought.pieces.append(text)
+        return TextDelta(text)
 
     def calls(self) -> list[ToolCall]:
         return [
@@ -122,86 +184,107 @@ class Thinking:
         context: ToolContext,
         params: dict[str, Any],
         caller_tools: Sequence[dict[str, Any]] = (),
-        separator: str = "\n\n",
+        spoken: bool = False,
     ) -> Batches:
-        """Answer `messages`, filling `thought`. `separator` goes between the texts of rounds.
+        """Answer `messages`, filling `thought`. `spoken`: the answer is heard, not read.
 
         Raises what the brain raises, and BudgetExhausted.
         """
         process = context.process
-        caller_names = {name for tool in caller_tools if (name := _tool_name(tool))}
-        wires = [tool.definition for tool in context.wire_tools]
-        own = [
-            definition
-            for definition in [*self._toolbox.definitions(persona.tools), *wires]
-            if _tool_name(definition) not in caller_names
-        ]
+        theirs = {name for tool in caller_tools if (name := tool_name(tool))}
+        hubs = self._toolbox.definitions(persona.tools)
+        hubs = [*hubs, *(tool.definition for tool in context.wire_tools)]
+        own = [definition for definition in hubs if tool_name(definition) not in theirs]
         if persona.temperature is not None:
             params = {"temperature": persona.temperature, **params}
         messages = list(messages)
         for left in range(self._tool_rounds, -1, -1):
             process.check_budget()
-            last = left == 0  # no more tools: an answer must come
+            # A caller who demands a call means its own tools.
+            offered = list(caller_tools) if demanded(params, theirs) else [*own, *caller_tools]
+            offered = offered if left else []  # an answer must come
             ask = Ask(
                 messages=messages,
                 model=persona.model,
-                tools=[] if last else [*own, *caller_tools],
-                params=_without_tools(params) if last or not (own or caller_tools) else params,
+                tools=offered,
+                params=params if offered else without_tools(params),
                 agent=persona.id,
+                spoken=spoken,
             )
-            round = _Round()
-            try:
-                async with aclosing(self._listen(ask, round, thought, separator)) as batches:
-                    async for batch in batches:
-                        yield batch
-            finally:  # what was begun is paid for, also if nobody waited for its end
-                if round.begun:
-                    self._account(process, ask, round, thought)
-            calls = [] if last else round.calls()
-            if not calls:
-                # No tools were offered in the last round: what was called all the same is nothing.
-                asked_in_vain = round.finish_reason == "tool_calls"
-                thought.finish_reason = "stop" if asked_in_vain else round.finish_reason
-                return
-            if asked := [call for call in calls if call.name in caller_names]:
-                thought.caller_calls = asked
-                thought.finish_reason = "tool_calls"
-                yield [CallerToolCalls(asked)]
-                return
-            messages.append(
-                Message(role="assistant", content="".join(round.text), tool_calls=calls)
-            )
-            async with aclosing(self._use_tools(calls, context, thought, messages)) as batches:
+            # Of an answer that has a form nothing else may be heard, so it must be known as such.
+            aloud = not (offered and has_form(params))
+            round = _Round(thought, separator=" " if spoken else "\n\n", aloud=aloud)
+            async with aclosing(self._listen(ask, round, process)) as batches:
                 async for batch in batches:
                     yield batch
-            params = _free_choice(params)
+            calls = round.calls() if offered else []
+            ours = [call for call in calls if call.name not in theirs]
+            if ours:
+                text = "".join(round.text)
+                messages.append(Message(role="assistant", content=text, tool_calls=ours))
+                async with aclosing(self._use_tools(ours, context, thought, messages)) as batches:
+                    async for batch in batches:
+                        yield batch
+            if len(ours) < len(calls):
+                thought.caller_calls = [call for call in calls if call.name in theirs]
+                thought.finish_reason = "tool_calls"
+                yield [*round.withheld(), CallerToolCalls(thought.caller_calls)]
+                return
+            if not ours:
+                # Where no tools were offered, what was called all the same is nothing.
+                in_vain = round.finish_reason == "tool_calls"
+                thought.finish_reason = "stop" if in_vain else round.finish_reason
+                if text_after_all := round.withheld():
+                    yield text_after_all
+                return
+            params = with_less(free_choice(params), round.heard)
+            if all_said(params):
+                thought.finish_reason = "length"
+                return
 
-    async def _listen(self, ask: Ask, round: _Round, thought: Thought, separator: str) -> Batches:
-        """Pass one answer of the model on, and remember it."""
-        gap = separator if thought.pieces else ""
-        async with aclosing(self._brain.stream(ask)) as batches:
-            async for parts in batches:
-                out: list[TurnEvent] = []
-                for part in parts:
-                    if isinstance(part, Text):
-                        text = gap + part.text
-                        gap = ""
-                        round.text.append(part.text)
-                        thought.pieces.append(text)
-                        out.append(TextDelta(text))
-                    elif isinstance(part, ToolFragment):
-                        round.fragments.setdefault(part.index, []).append(part)
-                    elif isinstance(part, Finish):
-                        round.finish_reason = part.reason
-                    elif isinstance(part, Used):
-                        round.usage = part.usage
-                    elif isinstance(part, Answering):
-                        thought.provider, thought.model = part.provider, part.model
-                        round.begun = True
-                if out:
-                    yield out
+    async def _listen(self, ask: Ask, round: _Round, process: Process) -> Batches:
+        """Pass one answer of the model on, and remember it. While it is silent, say so."""
+        try:
+            async with aclosing(self._brain.stream(ask)) as stream:
+                async with aclosing(self._first(stream, round)) as batches:
+                    async for batch in batches:
+                        yield batch
+                quiet_since: float | None = None
+                async for parts in stream:
+                    if out := round.take(parts):
+                        quiet_since = None
+                        yield out
+                        continue
+                    now = self._clock.monotonic()  # not for every word: while nothing is heard
+                    if quiet_since is None:
+                        quiet_since = now
+                    elif now - quiet_since >= KEEP_ALIVE_S:
+                        quiet_since = now
+                        yield [KeepAlive()]
+        finally:  # what was begun is paid for, also if nobody waited for its end
+            if round.begun:
+                self._account(process, ask, round)
 
-    def _account(self, process: Process, ask: Ask, round: _Round, thought: Thought) -> None:
+    async def _first(self, stream: Parts, round: _Round) -> Batches:
+        """The beginning of an answer: it may be long in coming."""
+        first = self._tasks.start(_first_of(stream), "first words")
+        try:
+            patience = FIRST_KEEP_ALIVE_S
+            while not (await asyncio.wait({first}, timeout=patience))[0]:
+                yield [KeepAlive()]
+                patience = KEEP_ALIVE_S
+        finally:
+            if not first.done():
+                first.cancel()
+                await asyncio.wait({first})  # the stream can be closed only when it is not read
+        parts = first.result()
+        if isinstance(parts, TronError):
+            raise parts
+        if out := round.take(parts):
+            yield out
+
+    def _account(self, process: Process, ask: Ask, round: _Round) -> None:
+        thought = round.thought
         usage = round.usage or Usage(
             input_tokens=estimate_messages(ask.messages),
             output_tokens=estimate("".join(round.text))
@@ -289,28 +372,20 @@ class Thinking:
             agent=persona.id,
             offline=offline,
         )
-        thought, round = Thought(), _Round()
-        async with aclosing(self._listen(ask, round, thought, "")) as batches:
+        thought = Thought()
+        round = _Round(thought)
+        async with aclosing(self._listen(ask, round, process)) as batches:
             async for _ in batches:
                 pass
-        self._account(process, ask, round, thought)
         return thought.text.strip()
 
     async def close(self) -> None:
         await self._tasks.close()
 
 
-def _tool_name(definition: dict[str, Any]) -> str:
-    body = definition.get(str(definition.get("type", "function")))
-    return str(body.get("name", "")) if isinstance(body, dict) else ""
-
-
-def _without_tools(params: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in params.items() if k not in ("tool_choice", "parallel_tool_calls")}
-
-
-def _free_choice(params: dict[str, Any]) -> dict[str, Any]:
-    """After a first round of tools a forced choice has been served; keeping it would loop."""
-    if isinstance(params.get("tool_choice"), dict) or params.get("tool_choice") == "required":
-        return {k: v for k, v in params.items() if k != "tool_choice"}
-    return params
+async def _first_of(stream: Parts) -> list[Part] | TronError:
+    """The first batch; empty if there is none. A failure is no failure of the task that waits."""
+    try:
+        return await anext(stream, [])
+    except TronError as error:
+        return error

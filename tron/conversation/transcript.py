@@ -89,7 +89,7 @@ def entry_of(row: Row[Any]) -> Entry:
 
 
 TOUCHED = ("digest", "updated_at", "agent", "process_id")
-"""what a message changes in its session's row, which it also opens again if it had ended"""
+"""what a message changes in its session's row"""
 
 _insert_session = insert(sessions)
 _insert_messages = insert(messages)
@@ -97,8 +97,9 @@ _insert_messages = insert(messages)
 _touch = (
     update(sessions)
     .where(sessions.c.key == bindparam("of_key"), sessions.c.client_id == bindparam("of_client_id"))
-    .values({name: bindparam(name) for name in TOUCHED} | {"ended_at": None, "end_cause": None})
+    .values({name: bindparam(name) for name in TOUCHED})
 )
+_touch_and_open = _touch.values({"ended_at": None, "end_cause": None})
 
 
 def create(connection: Connection, row: dict[str, Any]) -> None:
@@ -111,14 +112,20 @@ def append(
     session_key: str,
     entries: Sequence[Entry],
     touched: dict[str, Any],
+    *,
+    reopen: bool = True,
 ) -> None:
-    """Add `entries` and, with what `touched` names, bring the session's row up to date."""
+    """Add `entries` and, with what `touched` names, bring the session's row up to date.
+
+    `reopen`: the session has not ended, even if it had.
+    """
     if entries:
         connection.execute(
             _insert_messages, [_row(client_id, session_key, entry) for entry in entries]
         )
     if touched:
-        connection.execute(_touch, {"of_key": session_key, "of_client_id": client_id, **touched})
+        statement = _touch_and_open if reopen else _touch
+        connection.execute(statement, {"of_key": session_key, "of_client_id": client_id, **touched})
 
 
 def change(
@@ -146,16 +153,17 @@ def supersede(
     )
 
 
-def remove(connection: Connection, client_id: str, session_key: str) -> bool:
-    gone = connection.execute(
-        delete(sessions).where(sessions.c.key == session_key, sessions.c.client_id == client_id)
-    ).rowcount
+def remove(connection: Connection, client_id: str, session_key: str) -> str | None:
+    """Delete a session with its messages; returns its agent, None if there is no such session."""
+    this = (sessions.c.key == session_key, sessions.c.client_id == client_id)
+    agent: str | None = connection.execute(select(sessions.c.agent).where(*this)).scalar()
+    connection.execute(delete(sessions).where(*this))
     connection.execute(
         delete(messages).where(
             messages.c.session_key == session_key, messages.c.client_id == client_id
         )
     )
-    return bool(gone)
+    return agent
 
 
 def end(

@@ -322,8 +322,10 @@ class Life:
             process = self._orchestrator.spawn(
                 persona.id,
                 behaviour,
+                kind="life",
                 task=f"life: {activity}",
                 reason=f"life:{activity}",
+                name=self._orchestrator.free_name(f"{persona.id}.{activity}"),
                 client_id=self._client_id,
                 restarts=0,
             )

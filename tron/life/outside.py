@@ -41,6 +41,10 @@ class Outside:
             raise Unreachable(f"HTTP {answer.status}")
         return answer
 
+    async def look(self, url: str, headers: Mapping[str, str] | None = None) -> int:
+        """The status of a GET, whichever it is: somebody is there. Raises Unreachable."""
+        return (await self._request("GET", url, headers=headers or {})).status
+
     async def post(self, url: str, body: Any, headers: Mapping[str, str] | None = None) -> None:
         """POST `body` as JSON. Raises Unreachable unless it was accepted."""
         answer = await self._request("POST", url, json=body, headers=headers or {})

@@ -8,18 +8,33 @@ ended, never what was said.
 
 import asyncio
 from collections import deque
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
 import structlog
-from sqlalchemy import JSON, ColumnElement, cast, delete, func, insert, select, type_coerce
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Connection,
+    Select,
+    cast,
+    delete,
+    func,
+    insert,
+    select,
+    type_coerce,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tron import events
 from tron.clock import Clock, iso
 from tron.errors import TronError
 from tron.events import Bus, Event
+from tron.life.heartbeat import DEAD_AFTER_MS
 from tron.storage.store import Store
-from tron.storage.tables import history
+from tron.storage.tables import history, hubs
 from tron.supervise import Tasks
 
 log = structlog.get_logger(__name__)
@@ -33,16 +48,21 @@ BATCH = 500
 ENTRIES_SHOWN = 1000
 PATTERNS_SHOWN = 10
 LONGEST_ERROR = 500
+HUB_DIED = "The hub that ran it was killed."
 
 
 class History:
     """The record of one hub's processes and sessions."""
 
-    def __init__(self, store: Store, clock: Clock, bus: Bus, *, keep_days: int) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, bus: Bus, *, keep_days: int, hub_id: str = ""
+    ) -> None:
         self._store = store
         self._clock = clock
         self._bus = bus
         self._keep_ms = keep_days * DAY_MS
+        self._hub_id = hub_id
+        self._settled: set[str] | None = None  # hubs whose processes have all ended, as recorded
         self._tasks = Tasks("history")
         self._buffer: deque[dict[str, Any]] = deque()
         self._dropped = 0
@@ -88,6 +108,7 @@ class History:
                     parent_id=event.parent_id,
                     parent_agent=self._agents.get(event.parent_id or ""),
                     depth=event.depth,
+                    hub=self._hub_id,
                 )
             case events.ProcessEnded():
                 self._agents.pop(event.process_id, None)
@@ -160,6 +181,59 @@ class History:
             lambda conn: conn.execute(delete(history).where(history.c.at < oldest)).rowcount
         )
 
+    async def adopt(self) -> int:
+        """Record the end of what hubs now dead were running; returns how many.
+
+        The first time it looks at everything, then only at hubs that have died since.
+        """
+        oldest = self._clock.now_ms() - DEAD_AFTER_MS
+        async with self._store.read() as conn:
+            found = await conn.execute(select(hubs.c.id).where(hubs.c.seen_at <= oldest))
+            dead = {row.id for row in found} - {self._hub_id}
+        if self._settled is not None and dead <= self._settled:
+            return 0
+        ended = await self._store.write(self._end_of_the_dead)
+        self._settled = dead
+        return ended
+
+    def _end_of_the_dead(self, conn: Connection) -> int:
+        """In the writer's thread."""
+        now = self._clock.now_ms()
+        alive = select(hubs.c.id).where(hubs.c.seen_at > now - DEAD_AFTER_MS)
+        left = conn.execute(
+            select(history).where(
+                history.c.type == "process_start",
+                history.c.hub != self._hub_id,
+                history.c.hub.not_in(alive),
+                history.c.process_id.not_in(_ended()),
+            )
+        ).all()
+        recorded = 0
+        for row in left:
+            mine = update(history).where(history.c.id == row.id, history.c.hub == row.hub)
+            if conn.execute(mine.values(hub=None)).rowcount:  # no other hub was faster
+                end = {"type": "process_end", "at": now, "status": "failed", "error": HUB_DIED}
+                same = ("client_id", "agent", "process_id", "task")
+                conn.execute(insert(history).values(end | {n: row._mapping[n] for n in same}))
+                recorded += 1
+        return recorded
+
+    async def statuses(self, client_id: str, ids: Collection[str]) -> dict[str, str]:
+        """The last recorded status of these processes, as far as there is one."""
+        if not ids:
+            return {}
+        lines = (
+            select(history.c.process_id, history.c.status)
+            .where(
+                history.c.client_id == client_id,
+                history.c.process_id.in_(ids),
+                history.c.type.in_(("process_start", "process_end")),
+            )
+            .order_by(history.c.id)
+        )
+        async with self._store.read() as conn:
+            return {row.process_id: row.status for row in await conn.execute(lines)}
+
     async def entries(self, client_id: str, days: int) -> dict[str, Any]:
         """The newest entries of the last `days`, and a summary of all of them."""
         await self.flush()
@@ -187,7 +261,7 @@ class History:
 
             by_type = await counts(history.c.type)
             by_agent = await counts(history.c.agent)
-            by_status = await counts(history.c.status)
+            by_status = await self._statuses_now(conn, recent)
             by_day = await counts(day)
             cost = self._metric("estimated_cost")
             totals = select(func.avg(history.c.duration_ms), func.sum(cost)).where(*ended)
@@ -203,6 +277,20 @@ class History:
             "avg_duration_ms": None if average is None else round(float(average)),
             "total_cost": round(float(total_cost or 0.0), 6),
         }
+
+    async def _statuses_now(
+        self, conn: AsyncConnection, recent: tuple[ColumnElement[bool], ...]
+    ) -> dict[str, int]:
+        """What things came to, and how many of the processes are still running."""
+        begins = history.c.type.in_(("process_start", "session_start"))
+        came_to = select(history.c.status, func.count()).where(*recent, ~begins)
+        found = {row[0]: row[1] for row in await conn.execute(came_to.group_by(history.c.status))}
+        going_on = select(func.count()).where(
+            *recent, history.c.type == "process_start", history.c.process_id.not_in(_ended())
+        )
+        if running := (await conn.execute(going_on)).scalar():
+            found["running"] = running
+        return dict(sorted(found.items()))
 
     def _metric(self, name: str) -> ColumnElement[float]:
         # The column is text: PostgreSQL needs it cast, SQLite's JSON functions read it as it is.
@@ -240,11 +328,16 @@ class History:
         }
 
 
+def _ended() -> Select[tuple[str]]:
+    """The ids of all processes whose end is recorded."""
+    return select(history.c.process_id).where(history.c.type == "process_end")
+
+
 def _entry(event: Event, agent: str, status: str, **more: Any) -> dict[str, Any]:
     # Every row has every column: rows of one insert must look alike.
-    row = dict.fromkeys(("duration_ms", "metrics", "error", "parent_id", "parent_agent", "depth"))
+    unsaid = ("duration_ms", "metrics", "error", "parent_id", "parent_agent", "depth", "hub")
     return {
-        **row,
+        **dict.fromkeys(unsaid),
         "client_id": event.client_id,
         "type": type(event).__struct_config__.tag,
         "at": event.at,

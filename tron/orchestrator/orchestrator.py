@@ -1,9 +1,10 @@
 """The table of processes: who runs, under whom, and what happens when one fails.
 
 Owns spawning (depth limit, cycle check, capacity, names), supervision (restart policy with a
-window, a circuit breaker per persona), reaping and ending. It knows nothing of conversations:
-what a process does is the behaviour it is given. Finished processes stay visible for a while in a
-bounded list and hold nothing else alive but those above them, which count what is spent.
+window, a circuit breaker for each kind of work of a persona), reaping and ending. It knows nothing
+of conversations: what a process does is the behaviour it is given. Finished processes stay visible
+for a while in a bounded list and hold nothing else alive but those above them, which count what is
+spent.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ import structlog
 from tron import events
 from tron.breaker import CircuitBreaker
 from tron.clock import Clock
-from tron.errors import Conflict, Invalid, Overloaded
+from tron.errors import Conflict, Invalid, Overloaded, TronError
 from tron.events import Bus
 from tron.orchestrator.process import Budget, Process
 from tron.settings import Settings
@@ -29,6 +30,7 @@ log = structlog.get_logger(__name__)
 Behaviour = Callable[[Process], Awaitable[Any]]
 
 FINISHED_KEPT = 200
+CLOSING_S = 1.0
 STOPPED = "stopped"
 
 
@@ -43,7 +45,7 @@ class Orchestrator:
         self._running: dict[str, tuple[Process, asyncio.Task[None]]] = {}
         self._finished: OrderedDict[str, Process] = OrderedDict()
         self._names: dict[str, Process] = {}
-        self._breakers: dict[str, CircuitBreaker] = {}
+        self._breakers: dict[tuple[str, str], CircuitBreaker] = {}  # (agent, kind)
         self._closed = False
 
     def spawn(
@@ -51,6 +53,7 @@ class Orchestrator:
         agent: str,
         behaviour: Behaviour,
         *,
+        kind: str = "work",
         task: str = "",
         reason: str = "",
         name: str = "",
@@ -61,19 +64,19 @@ class Orchestrator:
     ) -> Process:
         """Start a process of `agent`.
 
+        `kind`: what keeps failing is given a rest, and the persona's other kinds of work go on.
         `restarts`: failures within the window that are mended by starting again; None: as set.
-        Raises Overloaded (no room, or this persona keeps failing, or the hub is shutting down),
-        Invalid (too deep, or the persona is already waiting further up), Conflict (the name is
-        taken).
+        Raises Overloaded (no room, or this keeps failing, or the hub is shutting down), Invalid
+        (too deep, or the persona is already waiting further up), Conflict (the name is taken).
         """
         if self._closed:
             raise Overloaded("The hub is shutting down.", retry_after=5)
         breaker = self._breakers.setdefault(
-            agent, CircuitBreaker(self._clock, failures=5, reset_s=30)
+            (agent, kind), CircuitBreaker(self._clock, failures=5, reset_s=30)
         )
         if not breaker.allow():
             raise Overloaded(
-                f"{agent} keeps failing and is given a rest.",
+                f"{agent} keeps failing ({kind}) and is given a rest.",
                 code="agent_unavailable",
                 retry_after=breaker.retry_after,
             )
@@ -96,8 +99,8 @@ class Orchestrator:
             mailbox_size=self._settings.mailbox_size,
         )
         limit = self._settings.restarts if restarts is None else restarts
-        work = self._tasks.start(self._supervise(process, behaviour, limit), process.id)
-        work.add_done_callback(lambda _: self._ensure_ended(process))
+        work = self._tasks.start(self._supervise(process, behaviour, limit, breaker), process.id)
+        work.add_done_callback(lambda _: self._ensure_ended(process, breaker))
         self._running[process.id] = (process, work)
         if name:
             self._names[name] = process
@@ -144,7 +147,9 @@ class Orchestrator:
             process.retire()
         return bool(idle)
 
-    async def _supervise(self, process: Process, behaviour: Behaviour, limit: int) -> None:
+    async def _supervise(
+        self, process: Process, behaviour: Behaviour, limit: int, breaker: CircuitBreaker
+    ) -> None:
         process.status = "running"
         self._bus.publish(
             events.ProcessStarted(
@@ -159,7 +164,6 @@ class Orchestrator:
             )
         )
         failures: deque[float] = deque()
-        breaker = self._breakers[process.agent]
         while True:
             try:
                 process.result = await behaviour(process)
@@ -174,7 +178,10 @@ class Orchestrator:
                 while failures[0] < now - self._settings.restart_window_s:
                     failures.popleft()
                 if len(failures) > limit:
-                    breaker.failed()
+                    if isinstance(error, TronError):  # said on purpose, of something else
+                        breaker.abandoned()
+                    else:
+                        breaker.failed()
                     self._end(process, "failed", f"{type(error).__name__}: {error}")
                     return
                 process.restarts += 1
@@ -193,9 +200,9 @@ class Orchestrator:
                 self._end(process, "completed", None)
                 return
 
-    def _ensure_ended(self, process: Process) -> None:
+    def _ensure_ended(self, process: Process, breaker: CircuitBreaker) -> None:
         if process.live:  # cancelled before its first step
-            self._breakers[process.agent].abandoned()
+            breaker.abandoned()
             self._end(process, "failed", STOPPED)
 
     def _end(self, process: Process, status: Any, error: str | None) -> None:
@@ -230,6 +237,15 @@ class Orchestrator:
         """The live process registered under `name`."""
         return self._names.get(name)
 
+    def free_name(self, wanted: str) -> str:
+        """`wanted` if a process may be named so now, else no name."""
+        return "" if wanted in self._names else wanted
+
+    @property
+    def resting(self) -> list[tuple[str, str]]:
+        """(agent, kind of work) of what kept failing and has not worked again since."""
+        return [what for what, breaker in self._breakers.items() if breaker.state != "closed"]
+
     def live(self) -> list[Process]:
         """Running processes, oldest first."""
         return [process for process, _ in self._running.values()]
@@ -249,6 +265,11 @@ class Orchestrator:
         return True
 
     async def close(self) -> None:
-        """Stop everything."""
+        """Stop everything; what only waits for mail has completed."""
         self._closed = True
+        idle = [p for p in self.live() if p.idle_since is not None]
+        for process in idle:
+            process.retire()
+        if idle:
+            await asyncio.wait([self._running[p.id][1] for p in idle], timeout=CLOSING_S)
         await self._tasks.close()

@@ -6,6 +6,7 @@ code is told. The store and its writer call it.
 
 from typing import TypeGuard
 
+from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from tron.errors import StorageUnavailable
@@ -22,6 +23,26 @@ def unavailable(error: DBAPIError) -> StorageUnavailable:
         f"The database could not do that ({kind(error)}). Nothing was changed.",
         retry_after=1,
     )
+    said.__cause__ = error
+    return said
+
+
+def not_opened(url: str, error: DBAPIError) -> StorageUnavailable:
+    """The error at start: where the database should be, and what to check."""
+    at = make_url(url)
+    if at.get_backend_name() != "postgresql" or getattr(error.orig, "sqlstate", None):
+        return unavailable(error)
+    where = f"{at.host or at.query.get('host') or 'localhost'}:{at.port or 5432}"
+    if "FATAL" in str(error.orig):  # the server's own no
+        said = StorageUnavailable(
+            f"The database at {where} does not let the hub in. Check the user, the password and "
+            "the name of the database in TRON_DATABASE_URL."
+        )
+    else:
+        said = StorageUnavailable(
+            f"The database at {where} can't be reached. Check that PostgreSQL runs there and "
+            "accepts connections, and that TRON_DATABASE_URL names it."
+        )
     said.__cause__ = error
     return said
 

@@ -9,22 +9,24 @@ Callers: every domain module; nothing else opens a connection.
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from tron.errors import StorageUnavailable
 from tron.storage import migrations
-from tron.storage.failures import unavailable
+from tron.storage.failures import not_opened, unavailable
 from tron.storage.writer import T, Unit, Writer
 
 LOCK_WAIT_MS = 5_000
+PRIVATE = 0o600
 _POSTGRES = (  # a hub that stands still in the middle of a transaction does not hold up the others
     f"-c lock_timeout={LOCK_WAIT_MS} -c idle_in_transaction_session_timeout={2 * LOCK_WAIT_MS}"
 )
@@ -60,19 +62,14 @@ class Store:
     @classmethod
     async def open(cls, url: str) -> "Store":
         """Connect and bring the schema up to date. Raises StorageUnavailable."""
-        if url.startswith("sqlite:///"):
-            folder = Path(url.removeprefix("sqlite:///")).parent
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise StorageUnavailable(f"{folder} can't be used ({error.strerror}).") from error
+        keep_private(url)
         store = cls(url)
         try:
             await asyncio.to_thread(migrations.upgrade, store._writing)
         except BaseException as error:
             await store.close()
             if isinstance(error, DBAPIError):
-                raise unavailable(error) from error
+                raise not_opened(url, error) from error
             raise
         return store
 
@@ -103,6 +100,23 @@ class Store:
         await self._writer.close()
         await self._readers.dispose()
         await asyncio.to_thread(self._writing.dispose)
+
+
+def keep_private(url: str) -> None:
+    """Make an SQLite database its owner's alone before anything is in it; one that is there
+    already becomes so. Raises StorageUnavailable."""
+    at = make_url(url)
+    if at.get_backend_name() != "sqlite" or not at.database:
+        return
+    file = Path(at.database)
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.touch(mode=PRIVATE)  # SQLite gives its further files the mode of this one
+        for one in (file, *(file.with_name(file.name + end) for end in ("-wal", "-shm"))):
+            if one.is_file() and one.stat().st_mode & 0o077 and one.stat().st_uid == os.geteuid():
+                one.chmod(PRIVATE)
+    except OSError as error:
+        raise StorageUnavailable(f"{file.parent} can't be used ({error.strerror}).") from error
 
 
 def _driver(url: str, side: str) -> str:

@@ -84,7 +84,7 @@ history = Table(
     Column("type", String(32), nullable=False),
     Column("at", BigInteger, nullable=False, index=True),
     Column("agent", String(64), nullable=False),
-    Column("process_id", String(8), nullable=False),
+    Column("process_id", String(8), nullable=False, index=True),
     Column("task", Text, nullable=False),
     Column("status", String(16), nullable=False),
     Column("duration_ms", BigInteger),
@@ -93,6 +93,7 @@ history = Table(
     Column("parent_id", String(8)),
     Column("parent_agent", String(64)),
     Column("depth", Integer),
+    Column("hub", String(32)),  # which one runs it, at its start
 )
 
 memories = Table(

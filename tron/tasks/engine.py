@@ -18,6 +18,7 @@ from typing import Any
 import structlog
 
 from tron.errors import StorageUnavailable
+from tron.storage.store import keep_private
 
 log = structlog.get_logger(__name__)
 
@@ -77,6 +78,7 @@ class Engine:
         from dbos import DBOS, SetEnqueueOptions, SetWorkflowID
 
         self._options = (SetWorkflowID, SetEnqueueOptions)
+        keep_private(self._url)
         dbos = DBOS(
             config={
                 "name": "tron",

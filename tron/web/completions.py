@@ -2,17 +2,20 @@
 
 Owns what is particular to that protocol (fields, chunks, usage, finish reasons) and nothing else:
 `openai.py` has the routes. Unknown fields are accepted and ignored; what would mislead if it were
-ignored (several choices, spoken output) is refused. Frames follow OpenAI's rules to the letter:
+ignored (several choices, spoken output) is refused; functions, as tools were called first, are
+tools in all but the shape of the answer. Frames follow OpenAI's rules to the letter:
 never an `id:` line, never an event without data, keep-alives as comments, and a failure in the
 middle as an error frame instead of a clean end.
 """
 
+import re
 from contextlib import aclosing
 from typing import Any, Literal
 
 import msgspec
 from sse_starlette import ServerSentEvent
 
+from tron.brain.contract import LIMITS
 from tron.conversation.reply import Reply
 from tron.conversation.turns import (
     Batches,
@@ -42,10 +45,10 @@ PASSED_ON = (
     "reasoning_effort",
     "verbosity",
 )
-LIMITS = ("max_tokens", "max_completion_tokens")  # zero means none was set
 DONE_FRAME = b"data: [DONE]\n\n"
 
 _encode = msgspec.json.Encoder().encode
+_MISSING = re.compile(r"missing required field `(.+?)`")
 
 
 class FunctionCall(msgspec.Struct):
@@ -82,6 +85,8 @@ class ChatRequest(msgspec.Struct):
     n: int | None = None
     modalities: list[str] | None = None
     tools: list[dict[str, Any]] | None = None
+    functions: list[dict[str, Any]] | None = None
+    """set: the answer has the shape of the time before tools"""
     temperature: float | None = None
     top_p: float | None = None
     max_tokens: int | None = None
@@ -100,14 +105,41 @@ def parse(raw: bytes) -> tuple[ChatRequest, dict[str, Any]]:
         raise Invalid("The body is not valid JSON.", code="invalid_json") from None
     if not isinstance(body, dict):
         raise Invalid("The body must be a JSON object.", code="invalid_json")
+    body = _with_tools(body)
     try:
         request = msgspec.convert(body, ChatRequest)
     except msgspec.ValidationError as error:
-        what, _, where = str(error).partition(" - at `$.")
-        param = where.rstrip("`") or None
-        raise Invalid(f"{what}{f' (at {param})' if param else ''}.", param=param) from None
+        raise _misfit(str(error)) from None
     _refuse_misleading(request)
     return request, body
+
+
+def _misfit(fault: str) -> Invalid:
+    """msgspec's complaint, with the field it is about."""
+    what, _, where = fault.partition(" - at `$.")
+    places = [where.rstrip("`"), *_MISSING.findall(what)]
+    param = ".".join(filter(None, places)) or None
+    return Invalid(f"{what}{f' (at {param})' if param else ''}.", param=param)
+
+
+def _with_tools(body: dict[str, Any]) -> dict[str, Any]:
+    """`body` with its functions as tools; where there are tools as well, these hold."""
+    functions, choice = body.get("functions"), body.get("function_call")
+    if not isinstance(functions, list) or not functions:
+        return body
+    if body.get("tools"):
+        return {name: value for name, value in body.items() if name != "functions"}
+    for place, function in enumerate(functions):
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+            raise Invalid("Every function needs a name.", param=f"functions[{place}]")
+    if isinstance(choice, dict):
+        choice = {"type": "function", "function": choice}
+    # That shape has room for one call.
+    return body | {
+        "tools": [{"type": "function", "function": function} for function in functions],
+        "tool_choice": choice,
+        "parallel_tool_calls": False,
+    }
 
 
 def _refuse_misleading(request: ChatRequest) -> None:
@@ -134,6 +166,7 @@ def _refuse_misleading(request: ChatRequest) -> None:
 def params_of(body: dict[str, Any]) -> dict[str, Any]:
     """What is passed on to the model."""
     params = {name: body[name] for name in PASSED_ON if body.get(name) is not None}
+    # Zero means that no limit was set.
     return params | {name: body[name] for name in LIMITS if body.get(name)}
 
 
@@ -191,7 +224,9 @@ def _content(
 class Answer:
     """One completion, as JSON or as frames."""
 
-    def __init__(self, *, now_ns: int, model: str) -> None:
+    def __init__(self, *, now_ns: int, model: str, functions: bool = False) -> None:
+        """`functions`: calls have the shape of the time before tools, one for each answer."""
+        self._functions = functions
         self._head = {
             "id": f"chatcmpl-{now_ns}",
             "created": now_ns // 1_000_000_000,
@@ -208,7 +243,7 @@ class Answer:
         """The non-streaming body."""
         message: dict[str, Any] = {"role": "assistant", "content": reply.text, "refusal": None}
         if reply.calls:
-            message["tool_calls"] = [_call(call) for call in reply.calls]
+            message |= self._called(reply.calls)
             message["content"] = reply.text or None
         return _encode(
             {
@@ -219,7 +254,7 @@ class Answer:
                         "index": 0,
                         "message": message,
                         "logprobs": None,
-                        "finish_reason": reply.done.finish_reason,
+                        "finish_reason": self._reason(reply.done),
                     }
                 ],
                 "usage": _usage(reply.done.usage),
@@ -258,6 +293,10 @@ class Answer:
 
     def _calls(self, calls: list[ToolCall]) -> bytes:
         """Each call's name first, then its arguments, as the protocol has it."""
+        if self._functions:
+            named = {"name": calls[0].name, "arguments": ""}
+            rest = {"arguments": calls[0].arguments}
+            return self._chunk({"function_call": named}) + self._chunk({"function_call": rest})
         out = b""
         for index, call in enumerate(calls):
             opened = _call(call) | {"index": index}
@@ -267,8 +306,16 @@ class Answer:
             out += self._chunk({"tool_calls": [piece]})
         return out
 
+    def _called(self, calls: list[ToolCall]) -> dict[str, Any]:
+        made = [_call(call) for call in calls]
+        return {"function_call": made[0]["function"]} if self._functions else {"tool_calls": made}
+
+    def _reason(self, done: Done) -> str:
+        called = done.finish_reason == "tool_calls"
+        return "function_call" if called and self._functions else done.finish_reason
+
     def _end(self, done: Done, used: list[str], include_usage: bool) -> bytes:
-        out = self._chunk({}, done.finish_reason)
+        out = self._chunk({}, self._reason(done))
         if include_usage:
             out += _frame(
                 {

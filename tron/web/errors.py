@@ -159,6 +159,8 @@ async def _unexpected(error: Exception) -> Response:
 
 async def _number(response: Response) -> Response:
     response.headers["x-request-id"] = request_id()
+    if has_request_context() and request.method == "OPTIONS" and not response.content_length:
+        response.headers.pop("Content-Type", None)  # Quart calls an empty body HTML
     return response
 
 

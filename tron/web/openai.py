@@ -1,7 +1,8 @@
 """Routes of the OpenAI-compatible surface: chat completions, models, and ElevenLabs' custom LLM.
 
 They all hand the turn to the door. Until the first words are known nothing is sent, so a failure
-before them has its real status; after them it is an error frame (see `completions.py`).
+before them has its real status; after them, or once the door has let the turn in and said that it
+takes its time, it is an error frame (see `completions.py`).
 """
 
 from collections.abc import AsyncGenerator
@@ -84,6 +85,8 @@ def routes(hub: "Hub") -> Blueprint:
 
     @blueprint.post("/chat/completions", endpoint="chat")
     @blueprint.post("/v1/chat/completions", endpoint="v1_chat")
+    # VAPI adds its path to a model's address, whether that has it already or not.
+    @blueprint.post("/v1/chat/completions/chat/completions", endpoint="v1_chat_twice")
     @promises("chat", gives=ChatCompletion, fails=(400, 404, 409, 413, 422, 429, 502, 504))
     @document_request(ChatCompletionRequest)
     async def chat_completions() -> Response:
@@ -146,14 +149,17 @@ async def _complete(hub: "Hub", *, channel: str, spoken: bool) -> Response:
     )
     if not asked.stream:
         reply = await hub.door.ask(turn)
-        whole = Answer(now_ns=now_ns, model=reply.done.agent).whole(reply)
+        functions = bool(asked.functions)
+        answer = Answer(now_ns=now_ns, model=reply.done.agent, functions=functions)
+        whole = answer.whole(reply)
         response = Response(whole, content_type="application/json")
         response.headers["x-tron-session"] = reply.done.session
         return response
     batches = hub.door.converse(turn)
     opened = cast(Opened, (await anext(batches))[0])
-    first = await anext(batches)  # raises what went wrong before the first words
-    answer = Answer(now_ns=now_ns, model=opened.agent)
+    # Raises what went wrong before the first words; if these are long in coming it is a KeepAlive.
+    first = await anext(batches)
+    answer = Answer(now_ns=now_ns, model=opened.agent, functions=bool(asked.functions))
     usage = bool(asked.stream_options and asked.stream_options.include_usage)
     response = Response(
         answer.frames(_with_first(first, batches, hub.metrics.streams_open), include_usage=usage),

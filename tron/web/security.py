@@ -416,4 +416,6 @@ def _allow_cross_origin(response: Response) -> None:
         headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, *"
         headers["Access-Control-Max-Age"] = "600"
     else:
-        headers["Access-Control-Expose-Headers"] = "x-request-id, Retry-After"
+        headers["Access-Control-Expose-Headers"] = (
+            "x-request-id, Retry-After, X-Total-Count, X-Next-Cursor"
+        )

@@ -5,7 +5,10 @@ of both documents.
 """
 
 import asyncio
+import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
 
 from pydantic import BaseModel, ConfigDict, Field
 from quart import Blueprint
@@ -15,12 +18,14 @@ from tron.clock import iso
 from tron.conversation.thinking import ToolRecord
 from tron.conversation.transcript import Entry
 from tron.conversation.turns import Caller, Message, ToolCall, TurnInput
-from tron.errors import NotFound
+from tron.errors import Invalid, NotFound
 from tron.web.contract import Ok, promises
 from tron.web.security import principal
 
 if TYPE_CHECKING:
     from tron.hub import Hub
+
+CURSOR = re.compile(r"([0-9]{1,15})-([^\x00-\x20]+)")
 
 
 class SessionSummary(BaseModel):
@@ -67,6 +72,13 @@ class Export(BaseModel):
     messages: list[ChatMessage]
 
 
+class Page(BaseModel):
+    """How many at most, and behind which."""
+
+    limit: int = Field(200, ge=1, le=200)
+    cursor: str | None = Field(None, max_length=1000)
+
+
 class NewSession(BaseModel):
     """Which agent to talk to; without one, the default."""
 
@@ -88,19 +100,29 @@ def routes(hub: "Hub") -> Blueprint:
     blueprint = Blueprint("sessions", __name__)
 
     @blueprint.get("/api/sessions")
-    @promises("read", gives=list[SessionSummary])
-    async def sessions() -> Any:
-        """Conversations that have not ended, the latest first."""
-        rows = await hub.sessions.listing(principal().client_id)
-        return [_summary(hub, row).model_dump() for row in rows]
+    @promises("read", gives=list[SessionSummary], query=Page)
+    async def sessions(query: Page) -> Any:
+        """Conversations that have not ended, the latest first, a page at a time.
+
+        `X-Total-Count` says how many there are in all. While there are more, `X-Next-Cursor` is
+        what to send as `cursor` for the next page.
+        """
+        client_id = principal().client_id
+        rows = await hub.sessions.listing(client_id, query.limit + 1, _place(query.cursor))
+        page = rows[: query.limit]
+        headers = {"X-Total-Count": str(await hub.sessions.count(client_id))}
+        if len(rows) > len(page):
+            headers["X-Next-Cursor"] = f"{page[-1].updated_at}-{quote(page[-1].key, safe='')}"
+        return [summary.model_dump() for summary in await _summaries(hub, page)], 200, headers
 
     @blueprint.post("/api/sessions")
     @promises("chat", gives=SessionSummary, body=NewSession, fails=(404,))
     async def create(data: NewSession) -> Any:
         """Open an empty conversation."""
-        persona = hub.agents.get(data.agent_id or hub.settings.default_agent)
+        asked = data.agent_id or hub.settings.default_agent
+        persona = hub.agents.get(asked)
         if persona is None:
-            raise NotFound(f"There is no agent {data.agent_id!r}.", param="agent_id")
+            raise NotFound(f"There is no agent {asked!r}.", param="agent_id")
         turn = TurnInput(
             caller=Caller(id=f"web-{hub.clock.now_ns()}", known=True),
             channel="web",
@@ -110,15 +132,16 @@ def routes(hub: "Hub") -> Blueprint:
         session = await hub.sessions.create(turn, persona.id)
         hub.sessions.release(session)  # until somebody speaks, the store's copy is enough
         row, _ = await hub.sessions.detail(principal().client_id, session.key)
-        return _summary(hub, row)
+        return (await _summaries(hub, [row]))[0]
 
     @blueprint.get("/api/sessions/<key>")
     @promises("read", gives=SessionDetail, fails=(404,))
     async def detail(key: str) -> Any:
         """A conversation with its messages."""
         row, entries = await hub.sessions.detail(principal().client_id, key)
+        [summary] = await _summaries(hub, [row])
         return SessionDetail(
-            **_summary(hub, row).model_dump(), messages=[_message(entry) for entry in entries]
+            **summary.model_dump(), messages=[_message(entry) for entry in entries]
         )
 
     @blueprint.get("/api/sessions/<key>/export")
@@ -127,6 +150,17 @@ def routes(hub: "Hub") -> Blueprint:
         """The messages of a conversation, to keep."""
         _, entries = await hub.sessions.detail(principal().client_id, key)
         return Export(messages=[_message(entry) for entry in entries])
+
+    @blueprint.post("/api/sessions/<key>/end")
+    @promises("write", gives=Ok, fails=(404,))
+    async def end(key: str) -> Any:
+        """End a conversation and keep its messages; it is not listed until somebody speaks again.
+
+        An answer that is being given is finished. Ending one that has ended changes nothing.
+        """
+        if not await hub.sessions.end(principal().client_id, key):
+            await hub.sessions.detail(principal().client_id, key)  # or there is none
+        return Ok()
 
     @blueprint.delete("/api/sessions/<key>")
     @promises("write", gives=Ok, fails=(404,))
@@ -163,9 +197,32 @@ def routes(hub: "Hub") -> Blueprint:
     return blueprint
 
 
-def _summary(hub: "Hub", row: Row[Any]) -> SessionSummary:
+def _place(cursor: str | None) -> tuple[int, str] | None:
+    """(time, key) of the session that a cursor names. Raises Invalid."""
+    if cursor is None:
+        return None
+    found = CURSOR.fullmatch(cursor)
+    if found is None:
+        raise Invalid("The cursor is none that this route gave.", param="cursor")
+    return int(found[1]), unquote(found[2])
+
+
+async def _summaries(hub: "Hub", rows: Sequence[Row[Any]]) -> list[SessionSummary]:
+    """The rows as they are shown, each with the status of the process that last spoke in it."""
+    gone = {row.process_id for row in rows if not hub.orchestrator.get(row.process_id)} - {""}
+    recorded = await hub.history.statuses(principal().client_id, gone)
+    return [_summary(hub, row, recorded) for row in rows]
+
+
+def _summary(hub: "Hub", row: Row[Any], recorded: dict[str, str]) -> SessionSummary:
     persona = hub.agents.get(row.agent)
     process = hub.orchestrator.get(row.process_id)
+    if process is not None:
+        status: str = process.status
+    elif row.process_id:  # where there is no record of it any more, it was long ago
+        status = recorded.get(row.process_id, "completed")
+    else:
+        status = "pending"
     return SessionSummary(
         key=row.key,
         agent_id=row.agent,
@@ -174,8 +231,7 @@ def _summary(hub: "Hub", row: Row[Any]) -> SessionSummary:
         caller_id=row.caller,
         process_id=row.process_id,
         agent=persona.name if persona else row.agent,
-        # A session whose process was reaped is at rest: the next message revives it.
-        status=process.status if process else ("completed" if row.process_id else "pending"),
+        status=status,
         channel=row.channel,
     )
 

@@ -219,7 +219,8 @@ def _add_health(bp: Blueprint, hub: "Hub") -> None:
         """How well the hub is."""
         sessions: int | None = None
         state = "healthy"
-        if hub.agents.faults or any(g.breaker.state != "closed" for g in hub.brain.providers):
+        silent = any(g.breaker.state != "closed" for g in hub.brain.providers)
+        if silent or hub.agents.faults or hub.orchestrator.resting:
             state = "degraded"
         try:
             sessions = await hub.sessions.count(principal().client_id)

@@ -114,6 +114,20 @@ def test_no_tools_is_not_every_tool() -> None:
     assert persona.tools == ()
 
 
+def test_an_unknown_tool_is_a_fault_on_its_own_line() -> None:
+    text = with_line(11, "tools:\n  - recall\n  - rember")
+    [(line, message)] = faults_of(text)
+    assert line == 13
+    assert "rember" in message
+
+
+@pytest.mark.parametrize("name", ["web_search", "send_sms", "send_slack_message", "end_call"])
+def test_a_tool_that_is_not_set_up_here_is_known_all_the_same(name: str) -> None:
+    persona = parse("sam.md", with_line(11, f"tools: [{name}]").encode()).persona
+    assert persona is not None
+    assert persona.tools == (name,)
+
+
 @pytest.mark.parametrize(
     ("line", "new", "message"),
     [
@@ -131,6 +145,8 @@ def test_no_tools_is_not_every_tool() -> None:
         (10, "temperature: .nan", "`temperature` should be"),
         (11, "tools:", "`tools` should be a list"),
         (11, "tools: null", "`tools` should be a list"),
+        (11, "tools: [rember, recall]", "`tools[0]` is no tool: 'rember'; did you mean `remember`"),
+        (11, "tools: [recall, teleport]", "`tools[1]` is no tool: 'teleport'"),
         (12, "timezone: Mars/Base", "`timezone` should be an IANA time zone"),
         (12, "timezone: Europe", "`timezone` should be an IANA time zone"),
         (12, "timezone: ../Europe/Madrid", "`timezone` should be an IANA time zone"),

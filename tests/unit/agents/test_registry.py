@@ -11,7 +11,7 @@ import pytest
 from pydantic_core import PydanticUndefined
 from structlog.testing import capture_logs
 
-from tests.harness.waiting import PATIENCE_S
+from tests.harness.waiting import PATIENCE_S, eventually
 from tron.agents import registry as module
 from tron.agents.persona import Activity, Feed, Persona, parse
 from tron.agents.registry import Registry
@@ -172,6 +172,28 @@ def test_a_broken_file_keeps_its_last_good_persona(folder: Folder, registry: Reg
     assert faults(registry) == []
 
 
+def test_an_unknown_tool_keeps_the_last_good_persona(folder: Folder, registry: Registry) -> None:
+    good = registry.get("ann")
+    folder.write("ann.md", text("Ann").replace("tone:", "tools: [rember, recall]\ntone:"))
+    assert not registry.refresh()
+    assert registry.get("ann") is good
+    [fault] = registry.faults
+    assert (fault.file, fault.line) == ("ann.md", 6)
+
+
+def test_the_tools_of_a_plug_in_are_known_once_it_is_there(
+    folder: Folder, registry: Registry, clock: ManualClock
+) -> None:
+    folder.write("ann.md", text("Ann").replace("tone:", "tools: [brew_tea, recall]\ntone:"))
+    clock.advance(60)
+    assert not registry.refresh()
+    registry.know_tools(["brew_tea"])
+    assert faults(registry) == []
+    ann = registry.get("ann")
+    assert ann is not None
+    assert ann.tools == ("brew_tea", "recall")
+
+
 def test_a_file_that_was_never_good_leaves_the_others_working(
     folder: Folder, registry: Registry
 ) -> None:
@@ -273,6 +295,29 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while not condition():  # noqa: ASYNC110 - it waits for a thread
             await asyncio.sleep(0)
+
+
+async def test_somebody_stands_in_for_a_default_who_does_not_live_here(
+    folder: Folder, clock: ManualClock
+) -> None:
+    registry = Registry(folder.path, clock, default="Nobody")
+    registry.refresh()
+    assert registry.stand_in is registry.get("nobody") is registry.get("ben")
+    tasks = Tasks("test")
+    with capture_logs() as logs:
+        tasks.start(registry.watch(), "watch")
+        await eventually(lambda: bool(logs))
+    await tasks.close()
+    [line] = logs
+    assert (line["event"], line["log_level"]) == ("personas.no_default", "warning")
+    assert (line["wanted"], line["stand_in"]) == ("nobody", "ben")
+    folder.write("nobody.md", text("Nobody"))
+    registry.refresh()
+    assert registry.stand_in is None
+    moved_in = registry.get("nobody")
+    assert moved_in is not None
+    assert moved_in.id == "nobody"
+    assert Registry(folder.path, clock, default="ann").stand_in is None
 
 
 async def test_watch_follows_the_folder_and_says_so(

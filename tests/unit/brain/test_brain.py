@@ -207,6 +207,48 @@ async def test_a_provider_that_wants_a_long_rest_is_not_waited_for(
     assert len(fake.requests) == 1
 
 
+NO_MODEL = Status(404, "The model `gtp-4` does not exist.", code="model_not_found")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        NO_MODEL,
+        Status(404, "model 'gtp-4' not found, try pulling it first", type="not_found_error"),
+        Status(403, "This project has no access to `gtp-4`.", code="model_not_found"),
+    ],
+    ids=repr,
+)
+async def test_a_model_the_provider_does_not_have_concerns_that_model_alone(
+    two: Brain, fake: FakeProvider, failures: list[ProviderFailed], fault: Behaviour
+) -> None:
+    mistaken = Ask(messages=HELLO.messages, model="gtp-4")
+    for _ in range(5):
+        fake.script(fault)
+        found = await parts(two, mistaken)
+        assert found[0] == Answering(provider="first", model="own-model")
+    assert two.providers[0].breaker.state == "closed"
+    assert [(f.provider, f.fallback) for f in failures] == [("first", "first")] * 5
+    assert "no such model" in failures[0].error
+    assert await answer(two) == FIRST
+
+
+async def test_a_provider_without_even_its_own_model_is_passed_over_and_not_rested(
+    two: Brain, fake: FakeProvider, failures: list[ProviderFailed]
+) -> None:
+    for _ in range(5):
+        fake.script(NO_MODEL, NO_MODEL)
+        found = await parts(two, Ask(messages=HELLO.messages, model="gtp-4"))
+        assert found[0] == Answering(provider="second", model="other-model")
+    assert [f.fallback for f in failures] == ["first", "second"] * 5
+    assert await answer(two) == FIRST
+
+
+async def test_a_wrong_address_is_the_providers_fault(two: Brain, fake: FakeProvider) -> None:
+    await rests(two, fake, Status(404, "Invalid URL (POST /chat/completions)"))
+    assert two.providers[0].breaker.state == "open"
+
+
 async def test_nobody_there_is_an_error_that_says_so(make: Make, fake: FakeProvider) -> None:
     brain = make(provider(fake.base_url))
     fake.script(Status(503, "Overloaded.", retry_after=60))

@@ -23,7 +23,7 @@ from tron.brain import openai as module
 from tron.brain.contract import Answering, Ask, Finish, Text, ToolFragment, Used
 from tron.brain.openai import openai_message
 from tron.conversation.turns import Message, ToolCall, Usage
-from tron.errors import ProviderBroke, ProviderUnavailable
+from tron.errors import ProviderBroke, ProviderRefused, ProviderUnavailable
 
 DONE = b"data: [DONE]\n\n"
 FINISH = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
@@ -51,6 +51,35 @@ async def test_the_request_is_openais(fake: FakeProvider) -> None:
         "tools": [tool],
         "temperature": 0.5,
     }
+    await one.close()
+
+
+async def test_a_limit_refused_by_its_old_name_goes_by_its_new_one_from_then_on(
+    fake: FakeProvider,
+) -> None:
+    fake.renamed = {"max_tokens": "max_completion_tokens"}
+    one = provider(fake.base_url)
+    short = Ask(messages=HELLO.messages, params={"max_tokens": 2})
+    assert await answer(one, short) == "word1 word2 "
+    assert await answer(one, short) == "word1 word2 "
+    limits = [{k: v for k, v in r.body.items() if "tokens" in k} for r in fake.requests]
+    assert limits == [{"max_tokens": 2}, {"max_completion_tokens": 2}, {"max_completion_tokens": 2}]
+    fake.renamed = {}
+    await parts(one, Ask(messages=HELLO.messages, params={"max_tokens": 2}, model="older"))
+    assert fake.requests[-1].body["max_tokens"] == 2
+    await one.close()
+
+
+async def test_another_refusal_of_the_limit_is_told(fake: FakeProvider) -> None:
+    fake.script(
+        Status(400, "max_tokens is too large", code="invalid_value", param="max_tokens"),
+        Reply("unheard"),
+    )
+    one = provider(fake.base_url)
+    with pytest.raises(ProviderRefused, match="too large") as refused:
+        await parts(one, Ask(messages=HELLO.messages, params={"max_tokens": 10**9}))
+    assert refused.value.code == "invalid_value"
+    assert len(fake.requests) == 1
     await one.close()
 
 

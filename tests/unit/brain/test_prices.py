@@ -25,7 +25,26 @@ def test_given_prices_win() -> None:
     assert prices.cost_usd("gpt-4.1-mini", MILLION) == 2.0
 
 
-@pytest.mark.parametrize("given", ['{"m": 3}', '{"m": [1]}', '{"m": ["a", "b"]}', '{"m": null}'])
+def test_speech_and_lines_have_the_price_that_is_set_or_none() -> None:
+    prices = Prices('{"deepgram-stt": 0.6, "elevenlabs-tts": 50, "twilio-line": 0.01, "m": [1, 2]}')
+    assert prices.heard_usd("deepgram", 90) == pytest.approx(0.9)
+    assert prices.said_usd("elevenlabs", 2_000) == pytest.approx(0.1)
+    assert prices.line_usd("twilio", 2.5) == pytest.approx(0.025)
+    assert prices.heard_usd("openai", 90) is None
+    assert Prices().line_usd("twilio", 1) is None
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        '{"m": 3}',
+        '{"x-stt": [1, 2]}',
+        '{"x-line": null}',
+        '{"m": [1]}',
+        '{"m": ["a", "b"]}',
+        '{"m": null}',
+    ],
+)
 def test_prices_that_make_no_sense_are_refused(given: str) -> None:
     with pytest.raises(SettingsError, match="TRON_PRICES"):
         Prices(given)

@@ -69,6 +69,48 @@ def test_names_that_only_look_like_numbers_stay_apart() -> None:
     assert who({}, {"user": "+1 415 555 1234"}).id == "+14155551234"
 
 
+WITHHELD = [
+    "",
+    "anonymous",
+    "Anonymous",
+    "UNKNOWN",
+    "restricted",
+    "Unavailable",
+    "private number",
+    "withheld",
+    "BLOCKED",
+    "No Caller ID",
+    "not_available",
+    "sip:anonymous@anonymous.invalid",
+    "+266696687",
+    "+7378742833",
+]
+
+
+@pytest.mark.parametrize("said", WITHHELD)
+def test_a_withheld_number_names_nobody(said: str) -> None:
+    for headers, body in (
+        ({"X-Vapi-Caller-Phone": said}, {}),
+        ({}, {"call": {"customer": {"number": said}}}),
+        ({}, {"customer": {"number": said}}),
+        ({}, {"elevenlabs_extra_body": {"caller_id": said}}),
+        ({"X-User-ID": said}, {}),
+        ({}, {"user": said}),
+    ):
+        assert who(headers, body) == Caller(id=f"anonymous-{NOW_NS}", known=False)
+        within = who(headers | {"X-Vapi-Call-ID": "call-1"}, body)
+        assert (within.known, within.call_id) == (False, "call-1")
+
+
+def test_what_else_tells_who_it_is_still_does() -> None:
+    assert who({"X-Vapi-Caller-Phone": "anonymous"}, {"user": "bob"}).id == "bob"
+
+
+@pytest.mark.parametrize("name", ["2562533", "anon", "unknown-7", "🙂", "---"])
+def test_only_what_stands_for_nobody_names_nobody(name: str) -> None:
+    assert who({}, {"user": name}).id == name
+
+
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),

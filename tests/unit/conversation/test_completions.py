@@ -128,6 +128,9 @@ def test_what_a_model_understands_is_passed_on() -> None:
         ({"tools": {}}, "tools"),
         ({"stop": 3}, "stop"),
         ({"model": 3}, "model"),
+        ({"messages": [{"content": "hi"}]}, "messages[0].role"),
+        ({"functions": [{"name": "f"}, {}]}, "functions[1]"),
+        ({"functions": {}}, "functions"),
     ],
 )
 def test_refusals_name_the_field(fields: dict[str, Any], param: str) -> None:
@@ -135,6 +138,35 @@ def test_refusals_name_the_field(fields: dict[str, Any], param: str) -> None:
         read(**fields)
     assert refused.value.param == param
     assert refused.value.status == 400
+
+
+def test_a_missing_field_is_named_too() -> None:
+    with pytest.raises(Invalid) as refused:
+        parse(b"{}")
+    assert refused.value.param == "messages"
+
+
+@pytest.mark.parametrize(
+    ("given", "choice"),
+    [
+        (None, None),
+        ("auto", "auto"),
+        ("none", "none"),
+        ({"name": "f"}, {"type": "function", "function": {"name": "f"}}),
+    ],
+    ids=repr,
+)
+def test_functions_are_tools_by_an_older_name(given: Any, choice: Any) -> None:
+    function = {"name": "f", "parameters": {"type": "object"}}
+    request, body = read(functions=[function], function_call=given)
+    assert request.tools == [{"type": "function", "function": function}]
+    assert params_of(body).get("tool_choice") == choice
+
+
+def test_tools_hold_where_there_are_functions_as_well() -> None:
+    request, body = read(functions=[{"name": "old"}], function_call="none", tools=[FUNCTION])
+    assert (request.tools, request.functions) == ([FUNCTION], None)
+    assert "tool_choice" not in params_of(body)
 
 
 def test_a_part_without_a_type_is_refused_by_its_place() -> None:

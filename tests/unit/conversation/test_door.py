@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.harness.waiting import PATIENCE_S, eventually, later
-from tests.unit.conversation.conftest import Office, calls
+from tests.unit.conversation.conftest import Office, assistant, calls, user
 from tron.brain.contract import Ask, Finish, Part, Text
 from tron.conversation.turns import Done, Message, Opened, TextDelta, ToolCall, TurnEvent, Usage
 from tron.errors import (
@@ -20,6 +20,7 @@ from tron.errors import (
     Overloaded,
     ProcessEnded,
     ProviderBroke,
+    ProviderRefused,
     ProviderUnavailable,
     RateLimited,
     StorageUnavailable,
@@ -570,6 +571,107 @@ async def test_a_long_talk_stays_bounded_and_is_summarised(open_office: Open) ->
     assert len(session.entries) < 120
     assert len(await office.entries(session.key)) == 600
     assert "user: Sentence 298" in "\n".join(office.read())
+
+
+def sizes(office: Office) -> list[int]:
+    """Characters of everything the model was given, each time."""
+    return [sum(len(m.content) for m in ask.messages) for ask in office.script.asked]
+
+
+ROOM = 1_500
+"""tokens; less than one long message"""
+
+
+async def test_what_can_not_be_read_whole_is_refused_and_forgotten(open_office: Open) -> None:
+    office = open_office(context_tokens=ROOM)
+    await office.say("hi")
+    result = Message(role="tool", content="x" * 200_000, tool_call_id="call_1")
+    for too_long in ("x" * 200_000, result):
+        with pytest.raises(Invalid, match="about 50004 tokens") as refused:
+            await office.say(too_long)
+        assert (refused.value.code, refused.value.param) == ("context_length_exceeded", "messages")
+    asked = len(office.script.asked)
+    for number in range(4):
+        reply = await office.say(f"short {number}")
+        assert reply.text.strip() == f"re: short {number}"
+    assert len(office.script.asked) == asked + 4, "and nothing is summarised"
+    assert max(sizes(office)) < ROOM * 4
+    assert len(await office.said(reply.done.session)) == 10
+
+
+async def test_a_refused_message_that_is_sent_along_again_does_not_block(
+    open_office: Open,
+) -> None:
+    office = open_office(context_tokens=ROOM)
+    with pytest.raises(Invalid):
+        await office.say("x" * 200_000)
+    reply = await office.say(user("x" * 200_000), user("never mind"))
+    assert reply.text.strip() == "re: never mind"
+    assert max(sizes(office)) < ROOM * 4
+
+
+async def test_long_messages_of_the_past_are_read_in_part(open_office: Open) -> None:
+    office = open_office(context_tokens=ROOM)
+    await office.say(user("hi"), assistant("y" * 200_000), user("go on"))
+    seen = office.script.asked[-1].messages
+    assert [message.role for message in seen[1:]] == ["user", "assistant", "user"]
+    assert "more characters]" in seen[2].content
+    assert sizes(office)[-1] < ROOM * 4
+
+
+async def test_endless_instructions_leave_room_for_the_talk(open_office: Open) -> None:
+    office = open_office(context_tokens=ROOM)
+    reply = await office.say("hello", instructions="Be brief. " * 20_000)
+    assert reply.text.strip() == "re: hello"
+    system = office.script.asked[-1].messages[0].content
+    assert "Be brief. Be brief." in system
+    assert "more characters]" in system
+    assert sizes(office)[-1] < ROOM * 4
+
+
+async def summaries(office: Office) -> list[str]:
+    """What the model was asked to summarise so far."""
+    await eventually(lambda: not office.door._summaries._busy)
+    asked = [ask.messages[-1].content for ask in office.script.asked]
+    return [prompt for prompt in asked if prompt.startswith("Summarise")]
+
+
+async def long_talk(office: Office) -> str:
+    """A talk that is to be summarised; its session."""
+    earlier = [user("u" * 200_000) if n % 2 == 0 else assistant("a" * 9_000) for n in range(12)]
+    return (await office.say(*earlier, user("and now?"))).done.session
+
+
+async def test_a_summary_never_outgrows_the_model(open_office: Open) -> None:
+    office = open_office(context_tokens=ROOM)
+    key = await long_talk(office)
+    [prompt] = await summaries(office)
+    assert len(prompt) < ROOM * 4
+    assert prompt.count("more characters]") >= 3, "and it says what is missing"
+    assert office.live(key).summary
+
+
+async def test_a_summary_that_fails_is_tried_again_later_and_later(open_office: Open) -> None:
+    office = open_office(context_tokens=ROOM)
+
+    async def refuse(ask: Ask) -> list[Part]:
+        if ask.messages[-1].content.startswith("Summarise"):
+            raise ProviderRefused("Too long.", status=400)
+        return [Text("ok")]
+
+    office.script.answers.extend([refuse] * 100)
+    key = await long_talk(office)
+    tried = []
+    for number in range(20):
+        await office.say(f"short {number}")
+        tried.append(len(await summaries(office)))
+    assert tried[0] == 1
+    assert 3 <= tried[-1] <= 5
+    office.script.answers.clear()
+    for number in range(20):
+        await office.say(f"more {number}")
+        await summaries(office)
+    assert office.live(key).summary
 
 
 async def test_calls_nobody_answered_are_settled(office: Office) -> None:

@@ -8,9 +8,18 @@ import msgspec
 import pytest
 
 from tests.harness.waiting import eventually
-from tests.unit.conversation.conftest import Office, calls
+from tests.unit.conversation.conftest import Office, calls, user
 from tron.brain.contract import Finish, Text, ToolFragment
-from tron.conversation.turns import CallerToolCalls, KeepAlive, ToolFinished, ToolStarted, Usage
+from tron.conversation.turns import (
+    CallerToolCalls,
+    KeepAlive,
+    Message,
+    Opened,
+    TextDelta,
+    ToolFinished,
+    ToolStarted,
+    Usage,
+)
 from tron.tools.contract import Tool, ToolContext, ToolFailed
 
 Open = Callable[..., Office]
@@ -112,13 +121,72 @@ async def test_the_callers_own_tools_come_back_as_calls(office: Office, eyes: Ey
     assert stored.tool_calls == reply.calls
 
 
-async def test_of_a_mixture_the_caller_gets_only_what_is_theirs(office: Office, eyes: Eyes) -> None:
-    office.script.answers.append(calls(("look", "{}"), ("weather", "{}")))
+async def test_of_a_mixture_the_hub_does_its_part_and_hands_the_rest_back(
+    office: Office, eyes: Eyes
+) -> None:
+    office.script.answers.append(calls(("look", '{"place":"near"}'), ("weather", "{}")))
     heard: list[Any] = []
     await office.watch(office.turn("weather?", tools=[WEATHER]), heard)
     [asked] = [event for event in heard if isinstance(event, CallerToolCalls)]
     assert [call.name for call in asked.calls] == ["weather"]
-    assert not [event for event in heard if isinstance(event, ToolStarted)]
+    assert eyes.seen == ["near"]
+    assert [event.result for event in heard if isinstance(event, ToolFinished)] == ["saw near"]
+    kept = (await office.entries(heard[0].session))[-1]
+    assert kept.message.tool_calls == asked.calls
+    assert [tool.result for tool in kept.tools] == ["saw near"]
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["whole history", "only what is new"])
+async def test_after_a_mixture_the_model_reads_every_call_with_its_result(
+    office: Office, eyes: Eyes, whole: bool
+) -> None:
+    office.script.answers.append(calls(("look", '{"place":"near"}'), text="Let me look."))
+    office.script.answers.append(
+        [
+            ToolFragment(index=0, id="call_again", name="look", arguments='{"place":"dark"}'),
+            ToolFragment(index=1, id="call_weather", name="weather", arguments="{}"),
+            Finish("tool_calls"),
+        ]
+    )
+    reply = await office.say("weather?", tools=[WEATHER])
+    asked = Message(role="assistant", content=reply.text, tool_calls=reply.calls)
+    rain = Message(role="tool", content="rain", tool_call_id=reply.calls[0].id)
+    sent = [user("weather?"), asked, rain] if whole else [rain]
+    office.script.answers.append("It rains.")
+    again = await office.door.ask(office.turn(*sent, tools=[WEATHER]))
+    assert again.done.session == reply.done.session
+    _, question, calling, *results = office.script.asked[-1].messages
+    assert question.content == "weather?"
+    assert [call.name for call in calling.tool_calls or ()] == ["look", "look", "weather"]
+    assert [(m.role, m.tool_call_id, m.content) for m in results] == [
+        ("tool", "call_look_0", "saw near"),
+        ("tool", "call_again", "Nothing to be seen."),
+        ("tool", reply.calls[0].id, "rain"),
+    ]
+    assert [line.split(":")[0] for line in await office.said(reply.done.session)] == [
+        "user",
+        "assistant",
+        "tool",
+        "assistant",
+    ]
+
+
+CHOICES: list[Any] = [
+    "required",
+    {"type": "function", "function": {"name": "weather"}},
+    {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [WEATHER]}},
+]
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=repr)
+async def test_a_caller_who_demands_a_call_means_its_own_tools(
+    office: Office, eyes: Eyes, choice: Any
+) -> None:
+    office.script.answers.append(calls(("weather", "{}")))
+    reply = await office.say("hello", tools=[WEATHER], params={"tool_choice": choice})
+    assert office.script.asked[0].tools == [WEATHER]
+    assert office.script.asked[0].params == {"tool_choice": choice}
+    assert [call.name for call in reply.calls] == ["weather"]
 
 
 async def test_a_callers_tool_of_the_same_name_goes_first(office: Office, eyes: Eyes) -> None:
@@ -151,6 +219,128 @@ async def test_a_forced_tool_is_forced_once(office: Office, eyes: Eyes) -> None:
     office.script.answers.append(calls(("look", "{}")))
     await office.say("look", params={"tool_choice": "required"})
     assert [ask.params for ask in office.script.asked] == [{"tool_choice": "required"}, {}]
+
+
+async def test_the_limit_is_of_the_whole_answer(office: Office, eyes: Eyes) -> None:
+    office.script.answers.extend(
+        [calls(("look", '{"place":"near"}'), text="Let me look."), "A cat."]
+    )
+    await office.say("look", params={"max_tokens": 10, "max_completion_tokens": 5})
+    assert [ask.params for ask in office.script.asked] == [
+        {"max_tokens": 10, "max_completion_tokens": 5},
+        {"max_tokens": 7, "max_completion_tokens": 2},
+    ]
+
+
+async def test_a_limit_reached_before_the_last_round_ends_the_answer(
+    office: Office, eyes: Eyes
+) -> None:
+    office.script.answers.append(calls(("look", '{"place":"near"}'), text="Let me look."))
+    reply = await office.say("look", params={"max_tokens": 3})
+    assert (reply.text, reply.done.finish_reason) == ("Let me look.", "length")
+    assert (len(office.script.asked), eyes.seen) == (1, ["near"])
+
+
+async def test_calls_of_tools_use_up_nothing_of_the_limit(office: Office, eyes: Eyes) -> None:
+    office.script.usage = Usage(input_tokens=100, output_tokens=50)
+    office.script.answers.extend([calls(("look", '{"place":"near"}')), "A cat."])
+    await office.say("look", params={"max_tokens": 3})
+    assert office.script.asked[1].params == {"max_tokens": 3}
+
+
+JSON_FORMS = [{"type": "json_object"}, {"type": "json_schema", "json_schema": {"name": "t"}}]
+
+
+@pytest.mark.parametrize("form", JSON_FORMS, ids=repr)
+async def test_an_answer_with_a_form_holds_nothing_else(
+    office: Office, eyes: Eyes, form: dict[str, Any]
+) -> None:
+    office.script.answers.extend(
+        [calls(("look", '{"place":"near"}'), text="Let me look."), '{"t": 1}']
+    )
+    params = {"response_format": form, "max_tokens": 9}
+    heard: list[Any] = []
+    await office.watch(office.turn("look", params=params), heard)
+    text = "".join(event.text for event in heard if isinstance(event, TextDelta))
+    assert text.strip() == '{"t": 1}'
+    assert office.script.asked[1].params == params, "what was not heard is not part of the answer"
+    assert office.script.asked[1].messages[-2].content == "Let me look."
+    assert (await office.said(heard[0].session))[-1] == 'assistant: {"t": 1}'
+
+
+async def test_a_model_that_thinks_long_keeps_the_stream_alive(
+    office: Office, eyes: Eyes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tron.conversation.thinking.FIRST_KEEP_ALIVE_S", 0.01)
+    monkeypatch.setattr("tron.conversation.thinking.KEEP_ALIVE_S", 0.01)
+    go_on = asyncio.Event()
+
+    async def slowly(_: Any) -> Any:
+        await go_on.wait()
+        go_on.clear()
+        return calls(("look", '{"place":"near"}'))
+
+    async def slowly_again(_: Any) -> Any:
+        await go_on.wait()
+        return [Text("A cat.")]
+
+    office.script.answers.extend([slowly, slowly_again])
+    heard: list[Any] = []
+    reading = asyncio.ensure_future(office.watch(office.turn("look"), heard))
+    await eventually(lambda: sum(isinstance(event, KeepAlive) for event in heard) >= 2)
+    assert not any(isinstance(event, ToolStarted) for event in heard)
+    go_on.set()
+    await eventually(lambda: bool(eyes.seen) and isinstance(heard[-1], KeepAlive))
+    go_on.set()
+    await reading
+    assert [event.text for event in heard if isinstance(event, TextDelta)] == ["A cat."]
+
+
+async def test_leaving_a_model_that_thinks_stops_it(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tron.conversation.thinking.FIRST_KEEP_ALIVE_S", 0.01)
+    stopped: list[bool] = []
+
+    async def for_ever(_: Any) -> Any:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.append(True)
+
+    for leave in ("cancel", "close"):
+        office.script.answers.append(for_ever)
+        turn = office.door.converse(office.turn("hello?"))
+        await anext(turn)
+        assert await anext(turn) == [KeepAlive()]
+        if leave == "close":
+            await turn.aclose()
+        else:
+            waiting = asyncio.ensure_future(anext(turn))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+    assert stopped == [True, True]
+    assert not len(office.thinking._tasks)
+    assert (await office.say("and now?")).text.strip() == "re: and now?"
+
+
+async def test_arguments_that_are_long_in_coming_keep_the_stream_alive(
+    office: Office, eyes: Eyes
+) -> None:
+    def slowly() -> Any:
+        yield ToolFragment(index=0, id="a", name="look")
+        for piece in '{"place":"near"}':
+            office.clock.advance(2)
+            yield ToolFragment(index=0, arguments=piece)
+
+    office.script.answers.append(slowly())
+    heard: list[Any] = []
+    await office.watch(office.turn("look"), heard)
+    before = heard[: [type(event) for event in heard].index(ToolStarted)]
+    assert [type(event) for event in before] == [Opened, *[KeepAlive] * 5]
+    assert eyes.seen == ["near"]
 
 
 async def test_usage_and_cost_of_all_rounds_are_summed(office: Office, eyes: Eyes) -> None:

@@ -7,7 +7,7 @@ from sqlalchemy import insert, select
 from integrations.feeds.fake import FakeArticle, FakeFeeds
 from tests.unit.life.conftest import MakeLife, Mind, People, at, rss, tony
 from tron.clock import ManualClock
-from tron.errors import BudgetExhausted, Invalid, NotFound
+from tron.errors import BudgetExhausted, Invalid, NotFound, ProviderRefused
 from tron.events import LifeRan
 from tron.life.journal import Journal, JournalEntry
 from tron.life.life import ACTIVITIES
@@ -71,6 +71,29 @@ async def test_everyone_does_it_and_each_is_told_apart(
         ("maya", "completed", results["Maya"]),
     }
     assert all(row.slot.startswith("manual-") for row in rows)
+
+
+@pytest.mark.parametrize("fault", [ProviderRefused("No.", status=400), ValueError("broken")])
+async def test_runs_that_fail_leave_the_personas_talks_alone(
+    make_life: MakeLife, mind: Mind, orchestrator: Orchestrator, fault: Exception
+) -> None:
+    life, mind.says = make_life(), fault
+    for _ in range(5):
+        [result] = (await life.trigger("journal", "tony")).values()
+        assert result.startswith("Failed: ")
+
+    async def talk(_: Process) -> None:
+        pass
+
+    assert (await orchestrator.spawn("tony", talk, kind="conversation").wait()).error is None
+    mind.says = None
+    [result] = (await life.trigger("journal", "tony")).values()
+    assert ("rest" in result) == isinstance(fault, ValueError)
+
+
+async def test_a_run_is_known_by_its_name(make_life: MakeLife, orchestrator: Orchestrator) -> None:
+    await make_life().trigger("goals", "tony")
+    assert [process.name for process in orchestrator.recent()] == ["tony.goals"]
 
 
 async def test_unknown_things_are_refused(make_life: MakeLife) -> None:

@@ -9,7 +9,7 @@ from tests.unit.orchestrator.behaviours import Letter, fail, nothing, serve, set
 from tests.unit.orchestrator.conftest import Make
 from tron import events
 from tron.clock import ManualClock
-from tron.errors import Conflict, Invalid, Overloaded, ProcessEnded
+from tron.errors import Conflict, Invalid, Overloaded, ProcessEnded, ProviderRefused
 from tron.events import Event
 from tron.orchestrator.orchestrator import FINISHED_KEPT, Orchestrator
 from tron.orchestrator.process import Process
@@ -136,6 +136,41 @@ async def test_a_persona_that_keeps_failing_is_given_a_rest(make: Make, clock: M
         orchestrator.spawn("tony", nothing)
     await trial.wait()
     orchestrator.spawn("tony", nothing)
+
+
+async def test_what_keeps_failing_rests_and_the_personas_other_work_goes_on(
+    make: Make, clock: ManualClock
+) -> None:
+    orchestrator = make(restarts=0)
+    assert orchestrator.resting == []
+    for _ in range(5):
+        await orchestrator.spawn("tony", fail, kind="life").wait()
+    assert orchestrator.resting == [("tony", "life")]
+    with pytest.raises(Overloaded):
+        orchestrator.spawn("tony", nothing, kind="life")
+    await orchestrator.spawn("tony", nothing, kind="conversation").wait()
+    clock.advance(30)
+    await orchestrator.spawn("tony", nothing, kind="life").wait()
+    assert orchestrator.resting == []
+
+
+async def test_a_failure_said_on_purpose_is_no_crash_of_the_persona(make: Make) -> None:
+    async def refused(_: Process) -> None:
+        raise ProviderRefused("No such model.", status=400)
+
+    orchestrator = make(restarts=0)
+    for _ in range(6):
+        process = await orchestrator.spawn("tony", refused).wait()
+        assert process.status == "failed"
+    await orchestrator.spawn("tony", nothing).wait()
+
+
+async def test_a_name_is_free_until_somebody_has_it(orchestrator: Orchestrator) -> None:
+    assert orchestrator.free_name("desk") == "desk"
+    first = orchestrator.spawn("tony", wait, name="desk")
+    assert orchestrator.free_name("desk") == ""
+    await orchestrator.kill(first.id)
+    assert orchestrator.free_name("desk") == "desk"
 
 
 async def resting(orchestrator: Orchestrator, clock: ManualClock) -> None:
@@ -290,6 +325,15 @@ async def test_closing_stops_everything_and_refuses_unread_mail(
     assert kinds(heard).count(events.ProcessEnded) == 2
     with pytest.raises(Overloaded, match="shutting down"):
         orchestrator.spawn("a", nothing)
+
+
+async def test_closing_completes_what_only_waits_for_mail(
+    orchestrator: Orchestrator, heard: list[Event]
+) -> None:
+    idle, busy = orchestrator.spawn("a", serve), orchestrator.spawn("b", wait)
+    await settle()
+    await orchestrator.close()
+    assert (idle.status, busy.status) == ("completed", "failed")
 
 
 async def test_the_table_of_finished_processes_is_bounded(orchestrator: Orchestrator) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from integrations.brave.fake import FakeBrave
 from tests.unit.tools.conftest import Office
+from tron.agents.tool_names import TOOL_NAMES
 from tron.app import open_hub
 from tron.integrations import attach_all
 from tron.settings import Settings
@@ -276,6 +277,12 @@ def test_the_page_lists_every_tool_with_its_arguments(every_tool: list[Tool[Any]
         assert effect.strip() == tool.effect, tool.name
         assert limits.strip().startswith(f"{tool.timeout_s:g} s"), tool.name
         assert (f"| `{tool.name}` |" in in_tasks) is tool.task_only, tool.name
+
+
+def test_a_persona_file_may_name_every_tool_and_nothing_else(
+    every_tool: list[Tool[Any]],
+) -> None:
+    assert {tool.name for tool in every_tool} | {"end_call", "transfer_call"} == TOOL_NAMES
 
 
 def test_every_tool_and_argument_is_described_for_the_model(every_tool: list[Tool[Any]]) -> None:

@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 from tron.clock import ManualClock
 from tron.errors import StorageUnavailable
 from tron.events import Bus, ProcessEnded, ProcessStarted
+from tron.life.heartbeat import DEAD_AFTER_MS, Heartbeat
 from tron.orchestrator import history as module
 from tron.orchestrator.history import History
 from tron.storage.store import Store
@@ -105,7 +106,7 @@ async def test_entries_and_exact_sums(
         "total_errors": 0,
         "by_agent": {"maya": 4, "tony": 2},
         "by_day": {"2023-11-14": 2, "2023-11-15": 4},
-        "by_status": {"completed": 3, "running": 3},
+        "by_status": {"completed": 3},
         "avg_duration_ms": 1000,
         "total_cost": 0.75,
     }
@@ -130,6 +131,50 @@ async def test_counts_are_exact_beyond_what_is_shown(
     found = await history.entries(HOUSE, 7)
     assert len(found["entries"]) == 5
     assert found["summary"]["total_entries"] == 1400
+
+
+async def test_running_is_what_has_not_ended(history: History, happenings: Happenings) -> None:
+    happenings.ran("tony", "p1")
+    happenings.started("tony", "p2")
+    assert (await history.entries(HOUSE, 7))["summary"]["by_status"] == {
+        "completed": 1,
+        "running": 1,
+    }
+    assert await history.statuses(HOUSE, ["p1", "p2", "p3"]) == {"p1": "completed", "p2": "running"}
+    assert await history.statuses("another", ["p1"]) == {}
+
+
+async def test_what_a_killed_hub_was_running_has_failed(
+    store: Store, clock: ManualClock, bus: Bus, happenings: Happenings
+) -> None:
+    killed = History(store, clock, bus, keep_days=30, hub_id="killed")
+    killed.start()
+    await Heartbeat(store, clock, "killed").beat()
+    happenings.ran("tony", "p1")
+    happenings.started("tony", "p2")
+    await killed.close()  # and no end of p2 was ever written
+    alive, other = (
+        History(store, clock, Bus(), keep_days=30, hub_id=id) for id in ("alive", "other")
+    )
+    assert await alive.adopt() == 0  # it may still be there
+    clock.advance(DEAD_AFTER_MS / 1000 + 1)
+    assert await alive.adopt() == 1
+    assert await alive.adopt() == await other.adopt() == 0
+    found = await alive.entries(HOUSE, 7)
+    assert found["summary"]["by_status"] == {"completed": 1, "failed": 1}
+    end = found["entries"][0]
+    assert (end["type"], end["process_id"], end["agent"]) == ("process_end", "p2", "tony")
+    assert (end["status"], end["error"]) == ("failed", module.HUB_DIED)
+
+
+async def test_at_start_hubs_long_forgotten_are_found_too(
+    store: Store, clock: ManualClock, bus: Bus, happenings: Happenings
+) -> None:
+    gone = History(store, clock, bus, keep_days=30, hub_id="gone")
+    gone.start()
+    happenings.started("tony", "p1")
+    await gone.close()
+    assert await History(store, clock, Bus(), keep_days=30, hub_id="new").adopt() == 1
 
 
 async def test_patterns(history: History, happenings: Happenings) -> None:

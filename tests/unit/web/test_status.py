@@ -138,6 +138,15 @@ async def test_a_broken_persona_file_degrades(web: Web) -> None:
     assert "alex.md" in fault
 
 
+async def test_a_persona_that_keeps_failing_degrades(web: Web) -> None:
+    async def fail(_: Process) -> None:
+        raise ValueError("no")
+
+    for _ in range(5):
+        await web.hub.orchestrator.spawn("tony", fail, restarts=0, kind="life").wait()
+    assert (await web("GET", "/api/health")).json["status"] == "degraded"
+
+
 async def test_metrics(web: Web) -> None:
     metrics = web.hub.metrics
     web.hub.bus.publish(
@@ -200,7 +209,7 @@ async def test_history_of_sessions_and_failures(web: Web) -> None:
     assert "4155550100" not in answer.raw.decode()
     assert answer.json["summary"]["total_sessions"] == 1
     assert answer.json["summary"]["total_errors"] == 1
-    assert answer.json["summary"]["by_status"] == {"expired": 1, "failed": 1, "running": 1}
+    assert answer.json["summary"]["by_status"] == {"expired": 1, "failed": 1}
 
 
 async def test_life_is_readable(web: Web) -> None:

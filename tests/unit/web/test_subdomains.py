@@ -11,6 +11,7 @@ from aiohttp import web as server
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from quart import Quart, request
+from structlog.testing import capture_logs
 from yarl import URL
 
 from tests.harness.hub import free_port
@@ -19,7 +20,7 @@ from tron.clock import ManualClock
 from tron.errors import Conflict, Invalid, NotConfigured
 from tron.settings import Settings
 from tron.storage.store import Store
-from tron.subdomains import Subdomains
+from tron.subdomains import REFUSED_S, Subdomains
 from tron.web.subdomains import install
 
 
@@ -70,6 +71,37 @@ async def test_another_hub_is_followed(
     assert await subdomains.port_of("shop.hub.test") is None
     clock.advance(2.1)
     assert await other.port_of("shop.hub.test") is None
+
+
+async def test_a_name_goes_when_its_port_has_refused_for_long_enough(
+    store: Store, clock: ManualClock
+) -> None:
+    port, other = free_port(), free_port()
+    settings = Settings.load({}, base_domain="hub.test", project_ports="1024-65535")
+    subdomains = Subdomains(settings, store, clock)
+    await subdomains.register("shop", port, "shop")
+    await subdomains.register("blog", other, "blog")
+
+    async def sweeps(seconds: float) -> int:
+        clock.advance(seconds)
+        return await subdomains.sweep()
+
+    there = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", other)
+    assert [await sweeps(0), await sweeps(REFUSED_S - 1)] == [0, 0]
+    back = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", port)
+    assert await sweeps(1) == 0
+    back.close()
+    await back.wait_closed()
+    assert [await sweeps(0), await sweeps(REFUSED_S - 1)] == [0, 0]  # counted anew
+    assert await subdomains.port_of("shop.hub.test") == port
+    with capture_logs() as logs:
+        assert await sweeps(1) == 1
+    [line] = logs
+    assert (line["event"], line["label"]) == ("subdomain.removed", "shop")
+    assert await subdomains.port_of("shop.hub.test") is None
+    assert [a.label for a in await subdomains.list("house")] == ["blog"]
+    there.close()
+    await there.wait_closed()
 
 
 async def test_without_a_base_domain(sqlite_store: Store, clock: ManualClock) -> None:

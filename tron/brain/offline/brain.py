@@ -98,11 +98,14 @@ def _forced(turn: Turn) -> Action | None:
     choice = turn.ask.params.get("tool_choice")
     if turn.results or not turn.may_call:
         return None
+    if isinstance(choice, dict) and isinstance(allowed := choice.get("allowed_tools"), dict):
+        choice = allowed.get("mode")
     name = ""
     if isinstance(choice, dict) and isinstance(choice.get("function"), dict):
         name = str(choice["function"].get("name", ""))
     elif choice == "required":
-        name = next((action.tool for action in Plan(turn).calls()), next(iter(turn.tools)))
+        meant = (action.tool for action in Plan(turn).calls() if action.tool in turn.tools)
+        name = next(meant, next(iter(turn.tools)))
     if name not in turn.tools:
         return None
     schema = turn.tools[name]

@@ -99,6 +99,8 @@ def _tron(turn: Turn, intent: Intent) -> str:
 
 
 def _connect(turn: Turn, intent: Intent) -> str:
+    if turn.ask.spoken:
+        return "Whoever runs this hub can connect one."
     trouble = (
         "One is set up, but it can't be reached at the moment. " if (turn.model_configured) else ""
     )

@@ -62,6 +62,8 @@ def no_model(turn: Turn) -> str:
         return "No language model, just fixed rules."
     if turn.model_configured:
         return "My language model can't be reached at the moment, so I work by fixed rules."
+    if turn.ask.spoken:  # whoever rings did not set this up
+        return "No language model is connected here, so I work by fixed rules."
     return (
         "No language model is connected to this hub, so I work by fixed rules "
         "(setting OPENAI_API_KEY or OPENAI_BASE_URL would change that)."

@@ -24,7 +24,8 @@ Arguments = dict[str, Any]
 LONGEST = 6_000
 """characters of one result that are passed on"""
 
-# How a tool that changes something says that it did; anything else is passed on word for word.
+_OUTCOMES = ("ok", "success")
+# How a tool that changes something says in words that it did; else they are passed on as they are.
 _DID = re.compile(
     r"(?:ok\b|done|remembered|saved|stored|noted|kept|written|shared|forgotten|added|taken|"
     r"the message |transferr|connect|end|hang|goodbye|$)",
@@ -52,7 +53,8 @@ RECALLED = ("I have this:", "From memory:", "What I have:")
 def phrase(turn: Turn, intent: Intent, call: ToolCall, result: str) -> str:
     """The result of `call`, made for `intent`, put into words."""
     text = readable(result)
-    unsure = call.name in _CHANGES and not _DID.match(text)
+    did = outcome(result)
+    unsure = call.name in _CHANGES and not (_DID.match(text) if did is None else did)
     if unsure or (call.name != "ask_persona" and _REFUSED.match(text)):
         return sentence(text)
     if phraser := _PHRASERS.get(call.name):
@@ -94,6 +96,15 @@ def readable(result: str) -> str:
     if len(text) > LONGEST:
         text = f"{text[:LONGEST].rstrip()}… (cut, {len(text) - LONGEST} more characters)"
     return text
+
+
+def outcome(result: str) -> bool | None:
+    """Whether a tool did what it was asked, where its result says so in a field of its own."""
+    if result.lstrip()[:1] == "{":
+        with suppress(ValueError, RecursionError):
+            found = json.loads(result)
+            return next((found[name] for name in _OUTCOMES if type(found.get(name)) is bool), None)
+    return None
 
 
 def _flat(value: Any, depth: int) -> list[str]:

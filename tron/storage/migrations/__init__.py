@@ -16,7 +16,7 @@ from tron.errors import StorageUnavailable
 from tron.storage import word_index
 from tron.storage.tables import metadata
 
-HEAD = "0002"
+HEAD = "0003"
 _LOCK = 7_472_111  # any number, the same for every hub on a PostgreSQL server
 _VERSIONS = Path(__file__).parent / "versions"
 

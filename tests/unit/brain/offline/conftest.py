@@ -118,11 +118,19 @@ def say(brain: OfflineBrain) -> Say:
         tools: Sequence[str | dict[str, Any]] = HUB_TOOLS,
         agent: str = "tony",
         offline: str | None = None,
+        spoken: bool = False,
         **params: Any,
     ) -> Reply:
         messages = [Message(role="user", content=text)] if isinstance(text, str) else text
         offered = [tool(t) if isinstance(t, str) else t for t in tools]
-        ask = Ask(messages=messages, tools=offered, params=params, agent=agent, offline=offline)
+        ask = Ask(
+            messages=messages,
+            tools=offered,
+            params=params,
+            agent=agent,
+            offline=offline,
+            spoken=spoken,
+        )
         return await collect(brain, ask)
 
     return speak

@@ -1,10 +1,12 @@
 """Several requests in one message: each is served, facts stay whole, the rest is named."""
 
+import re
 from typing import Any
 
 import pytest
 
 from tests.unit.brain.offline.conftest import HUB_TOOLS, Say, arguments
+from tron.calls.ending import ENDING
 from tron.conversation.turns import Message, ToolCall
 
 TIME = ("current_time", {"timezone": ""})
@@ -183,6 +185,28 @@ def _round(calls: list[ToolCall], *results: str) -> list[Message]:
             for call, result in zip(calls, results, strict=True)
         ),
     ]
+
+
+async def goodbye(say: Say, result: str) -> str:
+    first = await say("Goodbye", tools=["end_call"])
+    talk = [user("Goodbye"), *_round(first.calls, result)]
+    return str((await say(talk, tools=["end_call"])).text)
+
+
+@pytest.mark.parametrize("result", [ENDING, '{"success": true}', "Done."])
+async def test_a_goodbye_is_a_goodbye_and_not_what_the_tool_told_the_persona(
+    say: Say, result: str
+) -> None:
+    said = await goodbye(say, result)
+    assert re.search(r"\b(?:bye|goodbye|next time|later|take care)\b", said.lower()), said
+    assert "call ends" not in said
+    assert "true" not in said
+
+
+@pytest.mark.parametrize("result", ['{"ok": false, "error": "The line is stuck."}', "No, not now."])
+async def test_no_goodbye_where_the_call_does_not_end(say: Say, result: str) -> None:
+    said = await goodbye(say, result)
+    assert "stuck" in said or "not now" in said
 
 
 NOW = "Friday, 20 November 2026, 10:30 (UTC)"

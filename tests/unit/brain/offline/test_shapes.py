@@ -252,6 +252,13 @@ async def test_a_forced_tool_of_the_caller_is_called_with_what_was_said(say: Say
     assert reply.finish == "tool_calls"
 
 
+async def test_a_call_is_required_in_longer_words_too(say: Say) -> None:
+    allowed = {"mode": "required", "tools": [WEATHER]}
+    choice = {"type": "allowed_tools", "allowed_tools": allowed}
+    reply = await say("hello", tools=[WEATHER], tool_choice=choice)
+    assert [call.name for call in reply.calls] == ["get_weather"]
+
+
 async def test_a_required_tool_is_called_once(say: Say) -> None:
     reply = await say("weather in Paris?", tools=[WEATHER], tool_choice="required")
     assert reply.calls[0].name == "get_weather"

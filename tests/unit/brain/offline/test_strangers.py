@@ -120,6 +120,14 @@ async def test_the_missing_model_is_mentioned_once(say: Say) -> None:
     assert "OPENAI_BASE_URL" in await talk("how do I connect a model?")
 
 
+@pytest.mark.parametrize("text", ["why is the sky blue?", "how do I connect a model?"])
+async def test_nobody_on_the_telephone_hears_of_settings(say: Say, text: str) -> None:
+    written, spoken = await say(text), await say(text, spoken=True)
+    assert "OPENAI_" in written.text
+    assert spoken.text
+    assert "OPENAI" not in spoken.text
+
+
 async def test_no_odd_words_are_thrown_back(say: Say) -> None:
     talk = Talk(say)
     for text in ("why is the sky blue?", "blah blub", "who else sings", "what is it like over"):
