@@ -68,6 +68,7 @@ from tron.web import (
     calls,
     channels,
     errors,
+    frames,
     internal,
     life,
     openai,
@@ -94,7 +95,7 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
     Raises SettingsError or StorageUnavailable.
     """
     clock, bus, hub_id = SystemClock(), Bus(), secrets.token_hex(8)
-    agents = Registry(settings.personas, clock)
+    agents = Registry(settings.persona_folder, clock, default=settings.default_agent)
     agents.refresh()
     offline = OfflineBrain(
         agents.get,
@@ -109,7 +110,7 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
         guard = Security(settings, store, clock)
         await guard.load()
         metrics = Metrics(bus)
-        history = History(store, clock, bus, keep_days=settings.history_days)
+        history = History(store, clock, bus, keep_days=settings.history_days, hub_id=hub_id)
         closing.push_async_callback(history.close)
         history.start()
         orchestrator = Orchestrator(settings, clock, bus)
@@ -307,6 +308,7 @@ async def serve(settings: Settings) -> None:
                 brain=[guarded.provider.name for guarded in hub.brain.providers],
                 personas=[persona.name for persona in hub.agents.personas],
             )
+            frames.install()
             try:
                 await hypercorn_serve(
                     app, _server(settings, listener), shutdown_trigger=_told_to_stop(hub, listener)
@@ -377,6 +379,8 @@ async def _sweep(hub: Hub) -> None:
             await hub.sessions.expire()
             await hub.delegations.adopt()
             await hub.switchboard.ledger.adopt()
+            await hub.history.adopt()
+            await hub.subdomains.sweep()
             await hub.knowledge.prune()
         except TronError as error:  # the store is away; there will be another round
             log.warning("sweep.failed", error=error.type)

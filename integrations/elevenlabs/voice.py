@@ -9,7 +9,7 @@ from integrations.elevenlabs import wire
 from integrations.elevenlabs.conversation import Conversation
 from integrations.elevenlabs.wire import ClientMessage, Refused
 from tron.calls.call import Call
-from tron.calls.machine import Manner
+from tron.calls.manner import Manner
 from tron.calls.signals import Remark, Tell, Typed
 
 SLICE_MS = 200
@@ -70,6 +70,11 @@ class VoiceWire:
                 self._announce()
             case "heard":
                 self._correct(told.text.strip())
+
+    def greet(self, greeting: str) -> None:
+        """What is said first, which nobody asked for."""
+        self._text = greeting
+        self._announce()
 
     def turn_of(self, event_id: int) -> int | None:
         """Which turn an event belonged to, if that is still known."""
@@ -134,7 +139,7 @@ class VoiceTalk:
         self._began = talk.hub.clock.monotonic()
         talk.outbox.put(talk.dialect.started(talk.id, talk.start))
         if talk.greeting:
-            talk.outbox.put(talk.dialect.answered(talk.greeting, next(talk.ids)))
+            self._wire.greet(talk.greeting)
 
     async def take(self, message: ClientMessage) -> None:
         """Something the client sent. Raises Refused."""

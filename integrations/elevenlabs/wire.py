@@ -24,7 +24,9 @@ LONGEST_TOOL_WAIT_S = 120.0
 FORMATS: dict[str, tuple[Encoding, int]] = {
     "pcm_8000": ("pcm16", 8_000),
     "pcm_16000": ("pcm16", 16_000),
+    "pcm_22050": ("pcm16", 22_050),
     "pcm_24000": ("pcm16", 24_000),
+    "pcm_44100": ("pcm16", 44_100),
     "pcm_48000": ("pcm16", 48_000),
     "ulaw_8000": ("mulaw", 8_000),
 }

@@ -36,6 +36,8 @@ class FakeSpeech:
         """chunks of audio (100 ms) or of a caller's speech after which the connection breaks"""
         self.silent = False
         """nothing is answered"""
+        self.unfinalized = False
+        """what is committed is left unanswered, as Deepgram does with nothing new to say"""
         self.garbage = False
         """what is answered makes no sense"""
         self.said: list[dict[str, Any]] = []
@@ -171,9 +173,14 @@ class FakeSpeech:
                 chunks, fresh = chunks + 1, fresh + 1
                 if chunks == self.cut_after:
                     break
-                if fresh % 10 == 0 and not self.silent:
-                    await socket.send_json(_results(self.text.split()[0], is_final=False))
-            elif message.data == '{"type":"Finalize"}' and fresh and not self.silent:
+                if self.garbage:
+                    await socket.send_str("what?")
+                elif fresh % 10 == 0 and not self.silent:
+                    first = self.text.partition(" ")[0]
+                    await socket.send_json(_results(first, is_final=False))
+            elif self.silent or self.unfinalized:
+                continue
+            elif message.data == '{"type":"Finalize"}' and fresh:
                 # With nothing new to say it does not answer, as the real one.
                 first, _, rest = self.text.partition(" ")
                 await socket.send_json(_results(first, is_final=True))

@@ -7,13 +7,13 @@ a WAV, listens until the persona has answered, and hangs up.
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from tron.cli.call import CallFailed, describe
+from tron.cli.call import CallFailed, Token, Url, describe
 from tron.cli.terminal import ask_hub, hub_url, load_settings, plain, problem, session
 from tron.settings import Settings
 
@@ -33,25 +33,34 @@ def _group() -> None:
 
 @commands.command()
 def demo(
-    say: Annotated[str, typer.Option(help="What the caller says.")] = QUESTION,
+    say: Annotated[
+        str, typer.Option(help='What the caller says, such as "Please hang up."')
+    ] = QUESTION,
     wav: Annotated[Path | None, typer.Option(help="A WAV the caller plays instead.")] = None,
     agent: Annotated[str | None, typer.Option(help="Who answers; else the default.")] = None,
     out: Annotated[Path, typer.Option(help="Where both sides go, as a stereo WAV.")] = Path(
         "call.wav"
     ),
-    token: Annotated[str, typer.Option(help="Bearer token of a protected hub.")] = "",
+    url: Url = None,
+    token: Token = "",
 ) -> None:
     """Place a simulated call: no telephone, no account, no key."""
-    asyncio.run(_demo(load_settings(), say, wav, agent, out, token))
+    asyncio.run(_demo(load_settings(), say, wav, agent, out, url, token))
 
 
 async def _demo(
-    settings: Settings, say: str, wav: Path | None, agent: str | None, out: Path, token: str
+    settings: Settings,
+    say: str,
+    wav: Path | None,
+    agent: str | None,
+    out: Path,
+    at: str | None,
+    token: str,
 ) -> None:
     from integrations.twilio.fake import FakeTwilio
 
     pcm = await _read(wav) if wav is not None else await _spoken(say)
-    async with _hub(settings, token) as url:
+    async with _hub(at or hub_url(settings), token, ours=at is None) as url:
         twilio = FakeTwilio(
             hub=url,
             auth_token=settings.twilio_auth_token.partition(",")[0].strip(),
@@ -66,7 +75,8 @@ async def _demo(
                 await call.speak(pcm)
                 before = call.count("media")
                 await call.until(lambda: call.count("media") > before, within_s=ANSWER_S)
-                await call.until_quiet(for_ms=QUIET_MS, within_s=ANSWER_S * 2)
+                with suppress(ConnectionError):  # the persona may have ended the call
+                    await call.until_quiet(for_ms=QUIET_MS, within_s=ANSWER_S * 2)
             except ConnectionError as error:
                 raise CallFailed(plain(str(error))) from None
             except TimeoutError:
@@ -104,13 +114,14 @@ async def _ask(http: Any, path: str) -> Any:
 
 
 @asynccontextmanager
-async def _hub(settings: Settings, token: str) -> AsyncIterator[str]:
-    """The hub that runs here, or one of our own for as long as the call lasts."""
-    url = hub_url(settings)
+async def _hub(url: str, token: str, *, ours: bool) -> AsyncIterator[str]:
+    """The hub that runs there, or (`ours`) one of our own for as long as the call lasts."""
     async with session(url, token) as http:
         if await ask_hub(http, "GET", "health") is not None:
             yield url
             return
+    if not ours:
+        raise CallFailed(f"No hub answers at {url}. Start one with `tron serve`.")
     typer.secho("No hub runs here, so one is started for this call.", dim=True, err=True)
     import os
     import sys

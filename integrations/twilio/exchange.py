@@ -21,6 +21,8 @@ RECOVERIES = 3
 """times a call is taken up again after its socket was lost"""
 KNOWN = 2_000
 OVER = ("completed", "busy", "failed", "no-answer", "canceled")
+STAGES = {"queued": 0, "initiated": 1, "ringing": 2, "answered": 3, "in-progress": 3}
+"""how far a call is that is not over"""
 
 V = TypeVar("V")
 
@@ -57,7 +59,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 
     sid: str
     status: str
-    sequence: int = -1
+    sequence: int | None = None
+    """counts the reports of a call; not every carrier and simulator sends it"""
     duration_s: int | None = None
     answered_by: str | None = None
 
@@ -114,9 +117,22 @@ class Exchange:
     def report(self, report: Progress) -> bool:
         """Take a status callback; False for one that is older than what is known."""
         known = self._progress.get(report.sid)
-        if known is not None and report.sequence <= known.sequence:
+        if known is not None and not _newer(report, known):
             return False
         self._progress.put(report.sid, report)
         if report.status in OVER and (end := self._open.get(report.sid)) is not None:
             end("caller-hung-up")
         return True
+
+
+def _newer(report: Progress, known: Progress) -> bool:
+    """Told by their numbers where both have one, else by how far the call has come. What is over
+    stays over."""
+    if known.status in OVER:
+        return False
+    ours, last = report.sequence, known.sequence
+    if ours is not None and last is not None and ours != last:
+        return ours > last
+    if report.status in STAGES and known.status in STAGES:
+        return STAGES[report.status] > STAGES[known.status]
+    return report.status != known.status

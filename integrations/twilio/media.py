@@ -1,6 +1,6 @@
 """`WS /twilio/media`: one phone call's sound, between a carrier's socket and the call machine.
 
-The reader hands frames to the call; what the call wants said goes to an outbox that one task
+What comes in goes to the call at once; what the call wants said goes to an outbox that one task
 empties. Whichever ends first (the carrier says stop, the call is over, the socket stalls or
 dies) ends the call with its cause.
 """
@@ -18,12 +18,14 @@ from integrations.twilio import wire
 from integrations.twilio.exchange import Exchange
 from integrations.twilio.proof import Grant
 from tron.calls.call import Call, Transfer
-from tron.calls.machine import Manner
+from tron.calls.manner import Manner
 from tron.calls.outbox import Outbox, Stalled
 from tron.calls.signals import Digit, Played, Tell
+from tron.conversation.caller import withheld
 from tron.conversation.turns import Caller
 from tron.errors import Invalid, Overloaded, TronError
 from tron.supervise import Tasks
+from tron.web.frames import Inbox
 
 if TYPE_CHECKING:
     from tron.hub import Hub
@@ -101,15 +103,18 @@ class MediaSocket:
         self._transfers = transfers
         self._exchange = exchange
         self._socket = socket
+        self._inbox = Inbox(socket)
         self._trusted = trusted
         self._outbox = Outbox(socket.send)
         self._tasks = Tasks("twilio media")
         self._reader: asyncio.Task[str] | None = None
+        self._repeats = wire.Duplicates().repeats
         self._received = 0
         self._bad = 0
 
     async def run(self) -> None:
-        """Serve it until it or its call is over."""
+        """Accept it, and serve it until it or its call is over."""
+        await self._socket.accept()
         try:
             async with asyncio.timeout(START_S):
                 stream = await self._start()
@@ -124,7 +129,7 @@ class MediaSocket:
 
     async def _start(self) -> wire.Stream:
         while True:
-            message = wire.parse(await self._socket.receive())
+            message = wire.parse(await self._inbox.receive())
             if message.event == "start":
                 return wire.stream_of(message)
             if message.event != "connected":
@@ -212,7 +217,8 @@ class MediaSocket:
 
     async def _carry(self, call: Call, sound: MediaWire) -> tuple[str, int]:
         """Both directions until one ends; returns why, and the code to close the socket with."""
-        reader = self._reader = self._tasks.start(self._read(call, sound), "reader")
+        hearing = self._inbox.until(lambda raw: self._heard(raw, call, sound))
+        reader = self._reader = self._tasks.start(hearing, "reader")
         writer = self._tasks.start(self._outbox.run(), "writer")
         seen = -1
         while True:
@@ -232,34 +238,30 @@ class MediaSocket:
                 return "carrier-lost", 1001
             seen = self._received
 
-    async def _read(self, call: Call, sound: MediaWire) -> str:
-        """Take in what the carrier sends until it stops; returns why it did."""
-        receive, repeats = self._socket.receive, wire.Duplicates().repeats
-        while True:
-            raw = await receive()
-            self._received += 1
-            try:
-                message = wire.parse(raw)
-            except Invalid as error:
-                self._bad += 1
-                log.warning("twilio.bad_message", call=call.record.id, why=error.message)
-                if self._bad >= BAD_MESSAGES:
-                    return "bad-messages"
-                continue
-            match message.event:
-                case "media":
-                    media = message.media
-                    if media is not None and media.track != "outbound" and not repeats(media):
-                        call.audio(media.payload)
-                case "mark" | "playedStream":
-                    name = message.mark.name if message.mark is not None else message.name
-                    if (played := sound.played(name)) is not None:
-                        call.signal(played)
-                case "dtmf":
-                    if message.dtmf is not None and message.dtmf.digit in KEYS:
-                        call.signal(Digit(message.dtmf.digit))
-                case "stop":
-                    return "caller-hung-up"
+    def _heard(self, raw: str | bytes, call: Call, sound: MediaWire) -> str | None:
+        """Take in one message of the carrier; returns why it stops, if it does."""
+        self._received += 1
+        try:
+            message = wire.parse(raw)
+        except Invalid as error:
+            self._bad += 1
+            log.warning("twilio.bad_message", call=call.record.id, why=error.message)
+            return "bad-messages" if self._bad >= BAD_MESSAGES else None
+        match message.event:
+            case "media":
+                media = message.media
+                if media is not None and media.track != "outbound" and not self._repeats(media):
+                    call.audio(media.payload)
+            case "mark" | "playedStream":
+                name = message.mark.name if message.mark is not None else message.name
+                if (played := sound.played(name)) is not None:
+                    call.signal(played)
+            case "dtmf":
+                if message.dtmf is not None and message.dtmf.digit in KEYS:
+                    call.signal(Digit(message.dtmf.digit))
+            case "stop":
+                return "caller-hung-up"
+        return None
 
     async def _close(self, code: int, reason: str) -> None:
         try:
@@ -284,14 +286,10 @@ def put_away(hub: "Hub", work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]
 def caller_of(grant: Grant, now_ns: int) -> Caller:
     """Who is on the line: of an outbound call, whoever was called."""
     number = grant.called if grant.direction == "outbound" else grant.caller
-    known = number.startswith("+") and number[1:].isdecimal() and number not in WITHHELD
+    known = number.startswith("+") and number[1:].isdecimal() and not withheld(number)
     return Caller(
         id=number if known else f"anonymous-{now_ns}", known=known, call_id=grant.call_sid
     )
-
-
-WITHHELD = frozenset(("+266696687", "+7378742833", "+2562533", "+8656696", "+86282452253"))
-"""what Twilio puts in the place of a number it does not tell ("anonymous" on the keys, …)"""
 
 
 def greeted(manner: Manner, greeting: str | None) -> Manner:

@@ -45,6 +45,8 @@ class Incoming(msgspec.Struct, rename="camel"):
     digit: str = ""
     utterance_until_interrupt: str = ""
     description: str = ""
+    name: Any = ""
+    value: Any = ""
 
 
 _decoder = msgspec.json.Decoder(Incoming)
@@ -91,6 +93,10 @@ def _json(message: dict[str, Any]) -> str:
 
 async def take(talk: Talk, message: Incoming) -> None:
     """One message of Twilio's."""
+    if message.type == "info" and message.name == "clientSpeaking":
+        talk.stirred(speaks=message.value == "on")
+    elif message.type in ("prompt", "interrupt"):
+        talk.stirred()
     match message.type:
         case "prompt" if message.last and message.voice_prompt.strip():
             code = message.lang if _LANGUAGE.fullmatch(message.lang) else ""

@@ -117,7 +117,6 @@ def routes(
     async def media() -> None:
         """A call's sound (Media Streams)."""
         signed = await proof.check(websocket.scope, websocket.headers)
-        await websocket.accept()
         transfers = desk.transfers(websocket.scope)
         await MediaSocket(
             hub, exchange, _this_socket(), trusted=not signed, transfers=transfers
@@ -197,7 +196,7 @@ class _Desk:
 
     def again(self, form: Form) -> str:
         """TwiML for a call whose socket has closed: it is over, or it goes on."""
-        sid, attempt = form.get("CallSid", ""), _count(request.args.get("again", ""))
+        sid, attempt = form.get("CallSid", ""), _count(request.args.get("again")) or 0
         if form.get("CallStatus") not in OVER and (
             to := handed_off_to(form.get("HandoffData", ""))
         ):
@@ -304,13 +303,12 @@ class _Desk:
         status = form.get("CallStatus", "")[:32]
         if not sid or not status:
             raise Invalid("CallSid and CallStatus are needed.", param="CallSid")
-        duration = form.get("CallDuration", "")
         news = self._exchange.report(
             Progress(
                 sid=sid,
                 status=status,
-                sequence=_count(form.get("SequenceNumber", "")),
-                duration_s=_count(duration) if duration else None,
+                sequence=_count(form.get("SequenceNumber")),
+                duration_s=_count(form.get("CallDuration")),
                 answered_by=form.get("AnsweredBy") or None,
             )
         )
@@ -337,5 +335,5 @@ class _Desk:
         await ledger.end(record, f"not-answered-{status}", "")
 
 
-def _count(text: str) -> int:
-    return int(text) if text.isdecimal() and len(text) < 10 else 0
+def _count(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 10 else None

@@ -7,34 +7,38 @@ reports, when an answer has been spoken, is estimated from its length.
 
 import asyncio
 import secrets
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
 from integrations.twilio.media import caller_of
 from integrations.twilio.proof import Grant
-from tron.calls.call import EndCall, Transfer, end_tool
+from tron.calls import cost
+from tron.calls.call import Transfer
+from tron.calls.ending import end_tool
+from tron.calls.keys import Keys
 from tron.calls.ledger import Record
+from tron.calls.limits import Due, Limits, prompts_of
 from tron.calls.machine import NOT_TRANSFERRED
+from tron.calls.manner import Manner
 from tron.calls.playback import MS_PER_CHARACTER
 from tron.calls.sentences import Piece, Sentences
 from tron.calls.signals import Note
 from tron.calls.transfer import TRANSFERRED, Destination, transfer_tool, when_spoken
-from tron.conversation.turns import Message, Opened, TextDelta, TurnInput
+from tron.conversation.turns import Done, Message, Opened, TextDelta, ToolStarted, TurnInput
 from tron.errors import TronError
 from tron.storage.tables import HOUSE
 from tron.supervise import Tasks
-from tron.tools.contract import ToolContext
 
 if TYPE_CHECKING:
     from tron.hub import Hub
 
 log = structlog.get_logger(__name__)
 
-DIGITS_WAIT_S = 2.0
 LONGEST_GOODBYE_MS = 15_000
-APOLOGY = "I'm sorry, something went wrong on my side. Could you say that again?"
+MANNER = Manner()
+"""how calls are held, as far as it is for the hub to say"""
 
 
 class Mouth(Protocol):
@@ -75,8 +79,10 @@ class Talk:
         self._transfer = transfer
         self._tasks = Tasks("twilio talk")
         self._caller = caller_of(grant, hub.clock.now_ns())
-        self._unasked = grant.greeting or ""
-        """what was said without being asked since the latest turn; the persona is to know it"""
+        self._unasked = [grant.greeting] if grant.greeting else []
+        """what was said since the latest turn without being asked; the persona is to know it"""
+        self._volunteering = bool(self._unasked)
+        """the last of it is what is being said"""
         self.session_key = ""
         self._turn: asyncio.Task[None] | None = None
         self._turns = 0
@@ -86,13 +92,25 @@ class Talk:
         """the latest turn is in the transcript"""
         self._speaking = False
         """an answer was begun and not ended"""
+        self._sent_at = 0
         self._spoken_by = 0
         """when what was sent will have been spoken, on the call's own clock"""
+        self._filler: asyncio.Task[None] | None = None
+        self._filled = ""
+        """what was said while a tool ran, before the answer"""
+        self._fillers = 0
         self._language = ""
-        self._digits = ""
-        self._digits_over: asyncio.Task[None] | None = None
-        self._parting: EndCall | Destination | None = None
-        """what comes when the persona has finished speaking"""
+        self._keys = Keys(MANNER.digits_wait_ms)
+        self._stirred_at = 0
+        """when the caller last did anything"""
+        self._caller_speaks = False
+        self._limits = Limits(
+            silence_ms=hub.settings.call_silence_ms,
+            prompts=prompts_of(hub.settings),
+            longest_ms=round(hub.settings.call_max_s * 1000),
+        )
+        self._parting: str | Destination | None = None
+        """what comes when the persona has finished speaking: an ending's cause, or somebody else"""
         self._transferring = False
         self._seq = 0
         self._began = hub.clock.monotonic()
@@ -115,10 +133,16 @@ class Talk:
         """Raises Overloaded, StorageUnavailable."""
         await self._hub.switchboard.take(self)
         self._note("started")
-        if self._unasked:
-            self._note("say", self._unasked)
+        for greeting in self._unasked:  # which Twilio says
+            self._note("say", greeting)
+            self._count(greeting)
 
     # What the caller does
+
+    def stirred(self, *, speaks: bool = False) -> None:
+        """There is somebody; `speaks`: who is saying something just now."""
+        self._stirred_at = self._now
+        self._caller_speaks = speaks
 
     async def heard(self, text: str, code: str) -> None:
         """The caller said `text`, in the language `code`."""
@@ -132,9 +156,14 @@ class Talk:
         """The caller spoke into the answer, of which only `heard` was heard."""
         await self._stop()
         self._parting, self._spoken_by = None, 0
+        heard = heard.removeprefix(self._filled).strip()
         if self._open:
             self._open = False
             self._note("turn_dropped", heard)
+        elif self._volunteering:
+            self._volunteering = False
+            self._unasked[-1] = heard
+            self._note("cut_off", heard)
         if self._answered:
             self._answered = False
             try:
@@ -143,23 +172,17 @@ class Talk:
                 log.error("call.unsettled", call=self.record.id, error=error.type)
 
     def pressed(self, key: str) -> None:
-        self._digits += key if key != "#" else ""
-        if self._digits_over is not None:
-            self._digits_over.cancel()
-        wait_s = 0.0 if key == "#" else DIGITS_WAIT_S
-        self._digits_over = self._tasks.start(self._keys_over(wait_s), "keys")
-
-    async def _keys_over(self, wait_s: float) -> None:
-        await asyncio.sleep(wait_s)
-        keys, self._digits = self._digits, ""
-        if keys:
-            await self._begin(f"(pressed the keys {keys})")
+        self.stirred()
+        self._keys.press(key, self._now)
 
     # Turns
 
     async def _begin(self, text: str) -> None:
         await self._stop()
+        if self.cause is not None:  # the call has ended meanwhile
+            return
         self._parting = None
+        self._limits.answered()
         self._end_turn("turn_over", "completed")
         self._turns += 1
         self._open = True
@@ -168,9 +191,9 @@ class Talk:
 
     async def _converse(self, text: str) -> None:
         messages = [Message(role="user", content=text)]
-        if self._unasked:
-            messages.insert(0, Message(role="assistant", content=self._unasked))
-            self._unasked = ""
+        if unasked := " ".join(filter(None, self._unasked)):
+            messages.insert(0, Message(role="assistant", content=unasked))
+        self._unasked, self._volunteering = [], False
         foreign = self._language and not self._language.lower().startswith("en")
         put_through = self._put_through_after
         asked = TurnInput(
@@ -187,22 +210,56 @@ class Talk:
             ),
         )
         sentences = Sentences()
-        self._answered = False
+        self._answered, self._filled = False, ""
         try:
             async with aclosing(self._hub.door.converse(asked)) as batches:
                 async for batch in batches:
                     for event in batch:
                         if isinstance(event, TextDelta):
+                            self._filler_over()
                             self._say(sentences.add(event.text))
+                        elif isinstance(event, ToolStarted):
+                            self._fill_later()
                         elif isinstance(event, Opened):
                             self.session_key, self._answered = event.session, True
+                        elif isinstance(event, Done):
+                            self._note("used", cost.used(self._turns, event).text)
             self._say(sentences.end())
         except TronError as error:
             self._note("answer_failed", error.type)
-            self._say([*sentences.end(), Piece(APOLOGY, APOLOGY)])
+            self._say([*sentences.end(), Piece(MANNER.apology, MANNER.apology)])
+        finally:
+            self._filler_over()
         self._mouth.said()
         self._speaking = False
         self._note("answer_over")
+
+    def _fill_later(self) -> None:
+        """A tool is at work: if that takes long, say so, once before anything else is said."""
+        if not self._speaking and self._filler is None and not self._filled:
+            self._filler = self._tasks.start(self._fill(), "filler")
+
+    async def _fill(self) -> None:
+        await asyncio.sleep(MANNER.filler_after_ms / 1000)
+        self._filler = None
+        self._filled = MANNER.fillers[self._fillers % len(MANNER.fillers)]
+        self._fillers += 1
+        self._say([Piece(self._filled, self._filled)])
+
+    def _filler_over(self) -> None:
+        if self._filler is not None:
+            self._filler.cancel()
+            self._filler = None
+
+    def _volunteer(self, text: str) -> None:
+        """Say something that nobody asked for; no turn may be under way."""
+        self._end_turn("turn_over", "completed")
+        self._answered = False
+        self._unasked.append(text)
+        self._volunteering = True
+        self._say([Piece(text, text)])
+        self._mouth.said()
+        self._speaking = False
 
     def _say(self, pieces: list[Piece]) -> None:
         for piece in pieces:
@@ -212,10 +269,13 @@ class Talk:
             if not self._speaking:
                 self._speaking = True
                 self._note("first_audio")
-            begins = max(self._spoken_by, self._now)
-            takes_ms = round(len(piece.spoken) * MS_PER_CHARACTER)
-            self._spoken_by = min(begins + takes_ms, self._now + LONGEST_GOODBYE_MS)
+            self._count(piece.spoken)
             self._mouth.say(piece.spoken)
+
+    def _count(self, spoken: str) -> None:
+        """`spoken` was sent: by when will it have been said?"""
+        self._sent_at = self._now
+        self._spoken_by = max(self._spoken_by, self._now) + len(spoken) * MS_PER_CHARACTER
 
     async def _stop(self) -> None:
         """End the answer that is under way; what was said of it stays."""
@@ -223,8 +283,7 @@ class Talk:
         if turn is None or turn.done():
             return
         turn.cancel()
-        with suppress(asyncio.CancelledError):
-            await asyncio.wait([turn])
+        await asyncio.wait([turn])
         if self._speaking:
             self._speaking = False
             self._mouth.hush()
@@ -237,24 +296,58 @@ class Talk:
 
     # Parting
 
-    async def _end_after(self, _: ToolContext, args: EndCall) -> str:
-        self._parting = args
-        return "The call ends when you have finished speaking. Say goodbye."
+    def _end_after(self) -> None:
+        self._parting = "persona-ended-call"
 
     async def _put_through_after(self, to: Destination) -> str:
         self._parting = to
         return when_spoken(to)
 
     def tick(self) -> None:
-        """The persona may have finished speaking."""
-        parting = self._parting
-        if parting is None or (self._turn is not None and not self._turn.done()):
+        """The persona may have finished speaking, and the caller too, or nobody speak at all."""
+        if self.cause is not None:
             return
-        if self._now < self._spoken_by:
+        if self._keys and (keys := self._keys.due(self._now)):
+            self._tasks.start(self._begin(keys), "keys")
+            return
+        self._keep_limits()
+        self._part()
+
+    @property
+    def _at_work(self) -> bool:
+        return self._turn is not None and not self._turn.done()
+
+    def _keep_limits(self) -> None:
+        busy = self._at_work or self._caller_speaks or self._keys
+        now = self._now
+        due = self._limits.due(now, 0 if busy else now - max(self._stirred_at, self._spoken_by))
+        if due is None:
+            return
+        if due.at_once and self._at_work:
+            self._tasks.start(self._break_off(due), "breaking off")
+        else:
+            self._follow(due)
+
+    async def _break_off(self, due: Due) -> None:
+        await self._stop()
+        self._follow(due)
+
+    def _follow(self, due: Due) -> None:
+        if due.words:
+            self._volunteer(due.words)
+        if due.cause:
+            self._note("limit", due.cause)
+            self._parting = due.cause
+
+    def _part(self) -> None:
+        parting = self._parting
+        if parting is None or self._at_work:
+            return
+        if self._now < min(self._spoken_by, self._sent_at + LONGEST_GOODBYE_MS):
             return
         self._parting = None
-        if isinstance(parting, EndCall):
-            self.hang_up("persona-ended-call")
+        if isinstance(parting, str):
+            self.hang_up(parting)
             return
         self._note("transferring", parting.number)
         if self._transfer is None:
@@ -272,10 +365,7 @@ class Talk:
             self._transferring = False
             log.warning("call.not_transferred", call=self.record.id, error=error.type)
             self._note("not_transferred")
-            self._unasked = NOT_TRANSFERRED
-            self._say([Piece(NOT_TRANSFERRED, NOT_TRANSFERRED)])
-            self._mouth.said()
-            self._speaking = False
+            self._volunteer(NOT_TRANSFERRED)
         else:
             self.hang_up(TRANSFERRED)
 

@@ -99,6 +99,7 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
             played_as=self.encoding,
             played_rate=self.rate,
             marks=True,
+            metered=True,
         )
 
 

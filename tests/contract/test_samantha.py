@@ -8,6 +8,7 @@ import asyncio
 import base64
 import io
 import json
+import re
 import time
 import wave
 from collections.abc import AsyncIterator
@@ -20,6 +21,7 @@ import msgspec
 import pytest
 
 from integrations.openai.fake import FakeProvider
+from integrations.speech_fakes.fake import FakeSpeech
 from tests.harness.hub import Hubs, RunningHub
 from tests.harness.waiting import PATIENCE_S, eventually
 from tron.calls.audio import resample
@@ -210,9 +212,72 @@ async def test_the_documents_rest_examples_work(hub: Hubs) -> None:
     assert checks["mock_voice"] == checks["brain_mode"] == "warn"
 
     status, found, _ = await ask(running, "GET", "/v1/perf/latency")
-    assert (status, found["window_size"], found["stages"]) == (200, 256, [])
+    assert (status, found["window_size"]) == (200, 256)
+    assert [stage["samples"] for stage in found["stages"]] == [0, 0], "what can't be measured"
     status, found, _ = await ask(running, "GET", "/v1/ui/settings")
     assert (status, found["sample_rate"]) == (200, 16_000)
+
+
+async def test_a_provider_that_is_dead_is_not_called_ready(hub: Hubs) -> None:
+    """Although calls go on, with the local engines behind it."""
+    async with FakeSpeech(key="good") as provider:
+        provider.status = 500
+        running = await hub(
+            **TALKING
+            | {
+                "TRON_STT": "deepgram",
+                "TRON_TTS": "elevenlabs",
+                "DEEPGRAM_API_URL": provider.url,
+                "DEEPGRAM_API_KEY": "good",
+                "ELEVENLABS_API_URL": provider.url,
+                "ELEVENLABS_API_KEY": "good",
+            }
+        )
+        _, found, _ = await ask(running, "GET", "/v1/onboarding/status")
+    checks = {check["id"]: check for check in found["checks"]}
+    for id, name, local in (
+        ("voice_provider", "elevenlabs", "espeak"),
+        ("speech_recognition", "deepgram", "moonshine"),
+    ):
+        assert checks[id]["status"] == "error"
+        assert f"{name} answered 500" in checks[id]["detail"]
+        assert f"The local engine, {local}" in checks[id]["detail"]
+        assert name in checks[id]["fix"]
+
+
+async def test_a_call_tells_what_it_cost(hub: Hubs, speech: bytes) -> None:
+    """With engines by key: what each did, at the prices that are set."""
+    prices = {"deepgram-stt": 0.6, "elevenlabs-tts": 1_000_000}
+    async with FakeSpeech(key="good") as provider:
+        running = await hub(
+            TRON_STT="deepgram",
+            TRON_TTS="elevenlabs",
+            TRON_BRAIN="fake",
+            TRON_FAKE_TOKENS="6",
+            DEEPGRAM_API_URL=provider.url,
+            DEEPGRAM_API_KEY="good",
+            ELEVENLABS_API_URL=provider.url,
+            ELEVENLABS_API_KEY="good",
+            TRON_SPEECH_TIMEOUT_S=30,
+            TRON_PRICES=json.dumps(prices),
+        )
+        async with connected(running) as client:
+            await client.say(speech + bytes(RATE))
+            await client.until("assistant_turn_end")
+            id = next(m["detail"] for m in client.got if m.get("code") == "session_ready")
+    _, call, _ = await ask(running, "GET", f"/api/calls/{id}")
+    cost = call["cost"]
+    (model,), (heard,), (said,) = cost["model"], cost["recognition"], cost["synthesis"]
+    assert (model["model"], model["turns"], model["usd"]) == ("fake", 1, 0.0)
+    assert model["output_tokens"] > 0
+    assert heard["engine"] == "deepgram"
+    assert heard["seconds"] >= len(speech) / 2 / RATE - 0.5
+    assert heard["usd"] == pytest.approx(heard["seconds"] * 0.01, abs=1e-5)
+    assert said == {"engine": "elevenlabs", "characters": (n := said["characters"]), "usd": n}
+    assert n >= len("word1 word2 word3 word4 word5 word6.")
+    assert cost["line"] == {"wire": "samantha", "minutes": 1, "usd": 0.0}
+    assert cost["usd"] == pytest.approx(heard["usd"] + n)
+    assert cost["unmetered_turns"] == 0
 
 
 async def test_a_session_needs_no_body_and_takes_another_agent(hub: Hubs) -> None:
@@ -225,11 +290,22 @@ async def test_a_session_needs_no_body_and_takes_another_agent(hub: Hubs) -> Non
     assert (status, session["agent"], session["persona_id"]) == (201, "maya", "warm")
 
 
+BROKEN = {"headers": {"Content-Type": "application/json"}}
 REFUSED: list[tuple[str, str, dict[str, Any], int, str]] = [
-    ("POST", "/v1/voice/session", {"data": b"{"}, 400, "invalid_request"),
-    ("POST", "/v1/voice/session", {"data": b"{} trailing"}, 400, "invalid_request"),
-    ("POST", "/v1/voice/session", {"data": b"[]"}, 400, "invalid_request"),
-    ("POST", "/v1/voice/session", {"data": b"[" * 100_000}, 400, "invalid_request"),
+    ("POST", "/v1/voice/session", BROKEN | {"data": b"{"}, 400, "invalid_request"),
+    ("POST", "/v1/voice/session", BROKEN | {"data": b"{} trailing"}, 400, "invalid_request"),
+    ("POST", "/v1/voice/session", BROKEN | {"data": b"[]"}, 400, "invalid_request"),
+    ("POST", "/v1/voice/session", BROKEN | {"data": b"[" * 100_000}, 400, "invalid_request"),
+    (
+        "POST",
+        "/v1/voice/session",
+        {"data": b"{}", "headers": {"Content-Type": "text/plain"}},
+        400,
+        "invalid_request",
+    ),
+    ("POST", "/v1/voice/session", {"data": {"user_id": "a"}}, 400, "invalid_request"),
+    ("GET", "/v1/voice/session/ws", {}, 400, "missing_session_id"),
+    ("GET", "/v1/voice/session/ws", {"params": {"session_id": "none"}}, 404, "session_not_found"),
     ("POST", "/v1/voice/session", {"json": {"user_id": 7}}, 400, "invalid_request"),
     ("POST", "/v1/voice/session", {"json": {"user_id": "a\0b"}}, 400, "invalid_request"),
     ("POST", "/v1/voice/session", {"json": {"voice_id": "nobody"}}, 400, "unknown_voice"),
@@ -306,7 +382,8 @@ async def test_what_is_wrong_is_said_before_the_upgrade(hub: Hubs) -> None:
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
             await running.http.ws_connect(path, params=query, headers=headers)
         assert refused.value.status == status, query
-    assert (await ask(running, "GET", path, params={"session_id": live}))[0] == 400
+    for session_id, status in ((live, 400), (ended, 409)):  # nor an upgrade
+        assert (await ask(running, "GET", path, params={"session_id": session_id}))[0] == status
 
 
 async def test_too_many_calls_are_refused_and_one_that_ends_makes_room(hub: Hubs) -> None:
@@ -645,6 +722,11 @@ async def test_a_persona_that_says_goodbye_ends_the_session(hub: Hubs, speech: b
         end = await client.until("assistant_turn_end")
         assert end["reason"] == "completed"
         assert "assistant_audio_chunk" in client.names()  # it is said before the line goes
+        said = "".join(
+            m["text_delta"] for m in client.got if m["type"] == "assistant_text_delta"
+        ).lower()
+        assert re.search(r"\b(?:bye|goodbye|next time|later|take care)\b", said), said
+        assert "call ends" not in said  # which is for the persona alone
         assert await client.closed() == 1000
     path = f"/v1/voice/session/{client.session_id}/end"
     assert (await ask(running, "POST", path))[1]["status"] == "ended"
@@ -683,4 +765,5 @@ async def test_latency_counts_from_the_commit_of_the_speech(hub: Hubs, speech: b
     assert stages["stop_to_stt_committed"]["last_ms"] >= 300
     assert "target_p95_ms" not in stages["stop_to_stt_committed"]
     assert (await ask(running, "POST", "/v1/perf/latency/reset"))[1] == {"status": "ok"}
-    assert (await ask(running, "GET", "/v1/perf/latency"))[1]["stages"] == []
+    _, found, _ = await ask(running, "GET", "/v1/perf/latency")
+    assert not any(stage["samples"] for stage in found["stages"])

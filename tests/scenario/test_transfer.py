@@ -127,7 +127,7 @@ async def test_a_carrier_that_refuses_is_apologised_for_and_the_call_goes_on(
                 return False
             async with running.http.get(f"/api/calls/{listed[0]['id']}") as answer:
                 lines = (await answer.json())["timeline"]
-            return any(e["kind"] == "say" and e["text"] == NOT_TRANSFERRED for e in lines)
+            return any(e["kind"] == "say" and e["text"] in NOT_TRANSFERRED for e in lines)
 
         await eventually(apologised, what="the apology")
         if mode == "relay":

@@ -173,6 +173,16 @@ def test_personas_are_shown_with_what_they_do(monkeypatch: pytest.MonkeyPatch) -
         assert fact in result.stdout
 
 
+def test_the_personas_that_come_with_tron_are_found_from_any_folder(
+    fresh_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TRON_PERSONAS", raising=False)
+    assert not (fresh_home / "personas").exists()
+    result = tron("personas")
+    assert result.exit_code == 0
+    assert "Tony" in result.stdout
+
+
 def test_a_broken_persona_file_is_named_with_its_line(
     fresh_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,29 +9,47 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 import structlog
 
+from tron.calls import cost
 from tron.calls import signals as s
-from tron.calls.audio import Resampler, alaw_decode, alaw_encode, mulaw_decode, mulaw_encode
+from tron.calls.audio import Resampler, alaw_decode, mulaw_decode
+from tron.calls.ending import end_tool
 from tron.calls.ledger import Ledger, Record
-from tron.calls.machine import NOT_TRANSFERRED, CallMachine, Manner
+from tron.calls.machine import NOT_TRANSFERRED, CallMachine
+from tron.calls.manner import Manner
 from tron.calls.news import News
 from tron.calls.recording import Recording
 from tron.calls.signals import FRAME_MS, Action, Signal
+from tron.calls.speaking import Speaking
 from tron.calls.tape import Head, Step, Tape
 from tron.calls.transfer import TRANSFERRED, Destination, transfer_tool, when_spoken
 from tron.calls.wire import CallWire
 from tron.clock import Clock
 from tron.conversation.door import Door
-from tron.conversation.turns import Caller, Message, Opened, TextDelta, ToolStarted, TurnInput
+from tron.conversation.turns import (
+    Caller,
+    Done,
+    Message,
+    Opened,
+    TextDelta,
+    ToolStarted,
+    TurnInput,
+)
 from tron.errors import TronError
 from tron.memory.contacts import Contacts
-from tron.speech.contract import Hearing, Recogniser, SpeechFailed, Synthesiser, VoiceActivity
+from tron.speech.contract import (
+    Hearing,
+    Recogniser,
+    SpeechFailed,
+    Synthesiser,
+    VoiceActivity,
+)
 from tron.supervise import Tasks
-from tron.tools.contract import Tool, ToolContext
+from tron.tools.contract import Tool
 
 log = structlog.get_logger(__name__)
 
@@ -40,13 +58,7 @@ _DECODE: dict[str, Callable[[bytes], bytes]] = {
     "alaw": alaw_decode,
     "pcm16": bytes,
 }
-_ENCODE: dict[str, Callable[[bytes], bytes]] = {
-    "mulaw": mulaw_encode,
-    "alaw": alaw_encode,
-    "pcm16": bytes,
-}
 QUIET_MS = 2 * FRAME_MS  # a call that got no frame for this long gets a tick
-_SILENCE = {"mulaw": b"\xff", "alaw": b"\xd5", "pcm16": b"\0"}
 
 
 class Voices(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,17 +73,6 @@ class Voices(msgspec.Struct, frozen=True, kw_only=True):
 Transfer = Callable[[str], Awaitable[None]]
 """Have the carrier put a call through to a number, upon which it closes the call's wire. Raises
 TronError if it does not."""
-
-
-class EndCall(msgspec.Struct):
-    reason: Annotated[str, msgspec.Meta(description="why, in a few words")] = ""
-
-
-def end_tool(end: Callable[[ToolContext, EndCall], Awaitable[str]]) -> Tool[EndCall]:
-    """`end_call` of one call."""
-    return Tool(
-        "end_call", "End this phone call, after saying goodbye.", EndCall, end, effect="write"
-    )
 
 
 class Call:
@@ -112,8 +113,8 @@ class Call:
         self._transfer = transfer
         self._transferring = False
         self._recording = recording
-        self._unasked = manner.greeting
-        """what was said without being asked since the latest turn; the persona is to know it"""
+        self._unasked = ""
+        """what was heard since the latest turn that nobody asked for; the persona is to know it"""
         manner = msgspec.structs.replace(manner, marks=wire.facts.marks)
         self._machine = CallMachine(manner)
         self._tape = Tape(Head(heard_rate=wire.facts.heard_rate, manner=manner))
@@ -124,9 +125,17 @@ class Call:
         self._inbox: deque[Signal] = deque()
         self._busy = False
         self._hearing: Hearing | None = None
+        self._fed = 0  # bytes it got since its last final
         self._turn_task: asyncio.Task[None] | None = None
         self._settling: asyncio.Task[None] | None = None
         self._speaker: asyncio.Task[None] | None = None
+        self._speaking = Speaking(
+            voices.synthesiser,
+            voice=voices.voice,
+            facts=wire.facts,
+            signal=self.signal,
+            call=record.id,
+        )
         self._to_say: asyncio.Queue[s.Say] = asyncio.Queue()  # bounded by the answer's length
         self._opened = 0  # the latest turn that is in the transcript
         self._news = News()
@@ -137,7 +146,7 @@ class Call:
         width = 2 if facts.heard_as == "pcm16" else 1
         self._chunk = facts.heard_rate * FRAME_MS // 1000 * width
         self._partial_chunk = b""
-        self._decode, self._encode = _DECODE[facts.heard_as], _ENCODE[facts.played_as]
+        self._decode = _DECODE[facts.heard_as]
         self._to_recogniser = Resampler(facts.heard_rate, voices.recogniser.facts.sample_rate)
         self._to_activity = (
             None
@@ -216,7 +225,9 @@ class Call:
             match action:
                 case s.Feed():
                     if self._hearing is not None:
-                        self._hearing.feed(self._to_recogniser.feed(action.pcm))
+                        pcm = self._to_recogniser.feed(action.pcm)
+                        self._fed += len(pcm)
+                        self._hearing.feed(pcm)
                 case s.Commit():
                     if self._hearing is not None:
                         self._hearing.commit()
@@ -253,6 +264,8 @@ class Call:
                         self._settle(action, self._turn_task, self._settling), "settling"
                     )
                     self._turn_task = None
+                case s.Unasked():
+                    self._unasked = f"{self._unasked} {action.text}".strip()
                 case s.Tell():
                     self._wire.tell(action)
                     if action.what == "heard":
@@ -276,7 +289,13 @@ class Call:
     async def _listen(self, hearing: Hearing) -> None:
         try:
             async for heard in hearing.results():
-                self.signal(s.FinalText(heard.text) if heard.final else s.PartialText(heard.text))
+                if not heard.final:
+                    self.signal(s.PartialText(heard.text, heard.confidence))
+                else:
+                    self.signal(s.FinalText(heard.text))
+                    facts, fed, self._fed = self._voices.recogniser.facts, self._fed, 0
+                    engine = heard.engine or facts.name
+                    self.signal(cost.recognised(engine, fed, facts.sample_rate))
         except SpeechFailed as error:
             log.error("call.deaf", call=self.record.id, error=error.message)
             self.hang_up("hub-recogniser-failed")
@@ -310,6 +329,8 @@ class Call:
                             self.signal(s.AnswerWorking(turn))
                         elif isinstance(event, Opened):
                             self.session_key, self._opened = event.session, turn
+                        elif isinstance(event, Done):
+                            self.signal(cost.used(turn, event))
         except TronError as error:
             self.signal(s.AnswerOver(turn, error=error.type))
         else:
@@ -370,34 +391,9 @@ class Call:
                 log.error("call.unsettled", call=self.record.id, error=error.type)
 
     async def _speak(self) -> None:
-        """Synthesise what is asked for, piece after piece, into frames of the wire."""
-        facts, synthesiser = self._wire.facts, self._voices.synthesiser
-        width = 2 if facts.played_as == "pcm16" else 1
-        chunk = facts.played_rate * FRAME_MS // 1000 * width
+        """Say what is asked for, piece after piece."""
         while True:
-            say = await self._to_say.get()
-            resampler = Resampler(synthesiser.facts.sample_rate, facts.played_rate)
-            rest, failed = b"", False
-            try:
-                async with aclosing(
-                    synthesiser.speak(say.text, voice=self._voices.voice, rate=self.pace)
-                ) as speech:
-                    async for pcm in speech:
-                        rest += self._encode(resampler.feed(pcm))
-                        whole = len(rest) - len(rest) % chunk
-                        frames = [rest[i : i + chunk] for i in range(0, whole, chunk)]
-                        rest = rest[whole:]
-                        if frames:
-                            self.signal(s.SpeechFrames(say.segment, frames))
-                rest += self._encode(resampler.flush())
-            except TronError as error:
-                log.error("call.mute", call=self.record.id, error=error.type)
-                failed = True
-            if rest:
-                filled = rest.ljust(-(-len(rest) // chunk) * chunk, _SILENCE[facts.played_as])
-                frames = [filled[i : i + chunk] for i in range(0, len(filled), chunk)]
-                self.signal(s.SpeechFrames(say.segment, frames))
-            self.signal(s.SpeechOver(say.segment, failed=failed))
+            await self._speaking.say(await self._to_say.get(), self.pace)
 
     async def _put_through(self, number: str) -> None:
         """Have the carrier do it. If it does not the call goes on, and the caller is told."""
@@ -408,17 +404,16 @@ class Call:
         except TronError as error:
             self._transferring = False
             log.warning("call.not_transferred", call=self.record.id, error=error.type)
-            self._unasked = NOT_TRANSFERRED
             self.signal(s.NotTransferred())
+            self.announce(NOT_TRANSFERRED)
         else:
             self.hang_up(TRANSFERRED)
 
     def _own_tools(self) -> list[Tool[Any]]:
         """Those of every call; what a client has under the same name takes their place."""
 
-        async def end(_: ToolContext, args: EndCall) -> str:
+        def end() -> None:
             self.signal(s.HangUpAfter("persona-ended-call"))
-            return "The call ends when you have finished speaking. Say goodbye."
 
         async def transfer(to: Destination) -> str:
             self.signal(s.TransferAfter(to.number))

@@ -79,6 +79,11 @@ class Listening:
         """Whether an utterance is under way (a pause inside it included)."""
         return self._state != "quiet"
 
+    @property
+    def voiced_ms(self) -> int:
+        """How long the utterance is, from its first voiced frame to its last so far."""
+        return self.last_voiced_at - self.began_at if self.speaking else 0
+
     def hear(self, pcm: bytes, speech: float, at: int) -> tuple[bytes, Change | None]:
         """One frame, ending at `at`: the audio to feed now, and what changed."""
         self._framed_at = at

@@ -8,62 +8,42 @@ Barge-in. When the caller starts to speak while the persona does, the same step 
 synthesiser, clears what the wire holds, and works out which words were heard. If it turns out to
 be a cough or "mm-hm", the persona takes up again where it was; else the turn is dropped with what
 was heard of it, and the caller's words begin the next one. Who speaks into the goodbye is not hung
-up on, and who speaks into "I am putting you through" is not put through.
+up on, and who speaks into "I am putting you through" is not put through. What nobody asked for (the
+greeting, "Are you still there?") is a turn as well, with the id 0: it takes up again and is cut off
+in the same way, and `Unasked` says what was heard of it.
 
 What clients may show is told by `Tell`: `listening`, `speech_began`, `partial`, `committed`,
 `asleep`, `wake_word`, `turn`, `working`, `text`, `first_audio`, `answer_over` (no more text comes),
-`heard` (of a turn that was cut off), `not_spoken` (a piece that no voice could say), `failed`
-(text: the error's type), `turn_end` (text: its reason).
+`heard` (of a turn that was cut off; 0: of what nobody asked for), `not_spoken` (a piece that no
+voice could say), `failed` (text: the error's type), `turn_end` (text: its reason).
 """
 
-import re
 from collections import deque
 
 import msgspec
 
 from tron.calls import signals as s
+from tron.calls.backchannel import answers, backchannel
 from tron.calls.gate import Gate
-from tron.calls.listening import Listening, Waits
+from tron.calls.keys import Keys
+from tron.calls.limits import Limits
+from tron.calls.listening import Listening
+from tron.calls.manner import Manner
 from tron.calls.playback import Playback
 from tron.calls.sentences import Sentences
 from tron.calls.signals import Action, Signal
 
-BACKCHANNEL = frozenset(
-    (
-        "mm mmm hm hmm mhm mmhm mm-hm mm-hmm uh-huh uhuh uh um ah oh right yeah yep yes ok "
-        "okay sure i see got it go on"
-    ).split()
-)
-_WORDS = re.compile(r"[a-z'-]+")
 LONG_SPEECH_MS = 900  # longer than any "mm-hm": the persona has lost the floor for good
 NOT_TRANSFERRED = "I'm sorry, I could not put you through. What else can I do for you?"
 NEWS_AFTER_MS = 700  # of quiet, before something is said that nobody asked for
 RESULT_WAIT_MS = 4_000  # a recogniser that says nothing for this long has heard nothing
 
 
-class Manner(msgspec.Struct, frozen=True, kw_only=True):
-    """How a call is held. Times in ms; 0 turns a thing off."""
-
-    waits: Waits = Waits()
-    marks: bool = True
-    """the wire reports what it has played"""
-    greeting: str = ""
-    fillers: tuple[str, ...] = ("One moment.", "Let me check.", "Just a second.")
-    filler_after_ms: int = 900
-    silence_prompts: tuple[str, ...] = ()
-    """said one after the other when the caller stays silent; then the call ends"""
-    silence_ms: int = 0
-    digits_wait_ms: int = 2_000
-    wake_words: tuple[str, ...] = ()
-    push_to_talk: bool = False
-    """every utterance ends when the client says so, none by silence"""
-    apology: str = "I'm sorry, something went wrong on my side. Could you say that again?"
-
-
 class _Turn(msgspec.Struct):
     """The persona's turn that is under way."""
 
     id: int
+    """0: nobody asked for it"""
     began_at: int
     sentences: Sentences = msgspec.field(default_factory=Sentences)
     heard: str = ""
@@ -95,10 +75,13 @@ class CallMachine:
         self._turns = 0
         self._segments = 0
         self._fillers = 0
-        self._prompts = 0
+        self._limits = Limits(
+            silence_ms=manner.silence_ms,
+            prompts=manner.silence_prompts,
+            longest_ms=manner.longest_ms,
+        )
         self._quiet_since = 0
-        self._digits = ""
-        self._digit_at = 0
+        self._keys = Keys(manner.digits_wait_ms)
         self._awaiting_final: int | None = None
         self._paused: str | None = None
         """text not heard of an answer the caller spoke into; None while nothing is paused"""
@@ -122,15 +105,14 @@ class CallMachine:
             case s.Heard():
                 self._heard(signal, at, out)
             case s.PartialText():
-                self._partial(signal.text, at, out)
+                self._partial(signal, at, out)
             case s.FinalText():
                 self._awaiting_final = None
                 self._said(signal.text, at, out)
             case s.Typed():
                 self._begin(signal.text, at, out, reason="interrupted")
             case s.Digit():
-                self._digits += signal.key
-                self._digit_at = at
+                self._keys.press(signal.key, at)
                 out.append(s.Note("digit"))
             case s.StartTalking():
                 self._listening.held = True
@@ -170,7 +152,6 @@ class CallMachine:
                 self._parting = s.Transfer(signal.number)
             case s.NotTransferred():
                 out.append(s.Note("not_transferred"))
-                self._say(NOT_TRANSFERRED, turn=0, text="", out=out)
             case s.Ended():
                 self._end(signal.cause, at, out)
                 return out
@@ -184,7 +165,7 @@ class CallMachine:
         out: list[Action] = [s.Note("started"), s.Tell("listening")]
         self._quiet_since = at
         if self._manner.greeting:
-            self._say(self._manner.greeting, turn=0, text="", out=out)
+            self._volunteer(self._manner.greeting, at, out)
         return out
 
     # The caller
@@ -204,13 +185,13 @@ class CallMachine:
                 out.append(s.Note(f"speech_{change}"))
             case "over":
                 self._commit_if(True, at, out)
-        spoken_ms = at - self._listening.began_at if self._listening.speaking else 0
-        if self._paused is not None and spoken_ms >= LONG_SPEECH_MS:
+        if self._paused is not None and self._listening.voiced_ms >= LONG_SPEECH_MS:
             self._drop(at, out, "barge_in")
 
-    def _partial(self, text: str, at: int, out: list[Action]) -> None:
-        self._listening.partial = text
-        out += [s.Note("partial", text=text), s.Tell("partial", text=text)]
+    def _partial(self, heard: s.PartialText, at: int, out: list[Action]) -> None:
+        text = self._listening.partial = heard.text
+        told = s.Tell("partial", text=text, confidence=heard.confidence)
+        out += [s.Note("partial", text=text), told]
         if self._paused is not None and not backchannel(text):
             self._drop(at, out, "barge_in")
 
@@ -223,7 +204,7 @@ class CallMachine:
         """The recogniser's final text."""
         self._quiet_since = at
         text = text.strip()
-        if not text or (self._paused is not None and backchannel(text)):
+        if not text or self._only_listens(text):
             out.append(s.Note("not_a_turn", text=text))
             self._resume(at, out)
             return
@@ -238,9 +219,18 @@ class CallMachine:
             return
         self._begin(query, at, out, reason="barge_in")
 
+    def _only_listens(self, text: str) -> bool:
+        """Whether `text` was said into the persona's speech without wanting the floor."""
+        if self._paused is None or not backchannel(text):
+            return False
+        turn = self._turn
+        if turn is None or turn.generating:
+            return True
+        return not answers(text, turn.heard, self._paused + turn.sentences.held)
+
     def _begin(self, text: str, at: int, out: list[Action], *, reason: str) -> None:
         self._drop(at, out, reason)
-        self._prompts = 0
+        self._limits.answered()
         self._turns += 1
         self._turn = _Turn(id=self._turns, began_at=at)
         out += [
@@ -279,19 +269,28 @@ class CallMachine:
         turn.generating = False
         turn.made_at = at
         out += [s.Note("answer_over", turn.id), s.Tell("answer_over", turn.id)]
-        if self._paused is None:
-            self._flush(turn, out)
         if signal.error is not None:
             turn.failed = True
             out += [
                 s.Note("answer_failed", turn.id, signal.error),
                 s.Tell("failed", turn.id, signal.error),
             ]
-            self._say(self._manner.apology, turn=turn.id, text="", out=out)
+        if self._paused is None:
+            self._say_rest(turn, out)
 
-    def _flush(self, turn: _Turn, out: list[Action]) -> None:
+    def _say_rest(self, turn: _Turn, out: list[Action]) -> None:
+        """No more of it will come: say what is left, and that it failed if it did."""
         for piece in turn.sentences.end():
             self._say(piece.spoken, turn=turn.id, text=piece.text, out=out)
+        if turn.failed:
+            self._say(self._manner.apology, turn=turn.id, text="", out=out)
+
+    def _volunteer(self, text: str, at: int, out: list[Action]) -> None:
+        """Say something that nobody asked for; no turn may be under way."""
+        turn = self._turn = _Turn(id=0, began_at=at, generating=False, made_at=at)
+        for piece in turn.sentences.add(text):
+            self._say(piece.spoken, turn=0, text=piece.text, out=out)
+        self._say_rest(turn, out)
 
     def _say(self, spoken: str, *, turn: int, text: str, out: list[Action]) -> None:
         """Have `spoken` said; `text` is what of the answer it stands for."""
@@ -326,7 +325,7 @@ class CallMachine:
         for piece in turn.sentences.take_back(rest):
             self._say(piece.spoken, turn=turn.id, text=piece.text, out=out)
         if not turn.generating:
-            self._flush(turn, out)
+            self._say_rest(turn, out)
 
     def _drop(self, at: int, out: list[Action], reason: str) -> None:
         """End the persona's turn here; the transcript keeps what was heard."""
@@ -337,7 +336,13 @@ class CallMachine:
             if turn is not None:
                 turn.heard += heard
             out += [s.Hush(), s.Clear()]
-        if turn is not None:
+        if turn is not None and not turn.id:
+            out += [
+                s.Unasked(turn.heard),
+                s.Note("cut_off", text=turn.heard),
+                s.Tell("heard", text=turn.heard),
+            ]
+        elif turn is not None:
             out += [
                 s.DropTurn(turn.id, turn.heard),
                 s.Note("turn_dropped", turn.id, turn.heard),
@@ -351,7 +356,7 @@ class CallMachine:
         """What time alone brings: audio to send, turns that end, prompts that are due."""
         frames, marks = self._playback.due(at)
         if frames:
-            if self._turn is not None and not self._turn.audible:
+            if self._turn and self._turn.id and not self._turn.audible:
                 self._turn.audible = True
                 out += [s.Note("first_audio", self._turn.id), s.Tell("first_audio", self._turn.id)]
             out.append(s.Send(frames))
@@ -364,19 +369,23 @@ class CallMachine:
         self._end_turn_if_over(out)
         self._tell_news(at, out)
         self._fill(at, out)
-        self._collect_digits(at, out)
+        if self._keys and (keys := self._keys.due(at)):
+            self._begin(keys, at, out, reason="barge_in")
         self._give_up_waiting(at, out)
-        self._end_if_silent(at, out)
+        self._keep_limits(at, out)
 
     def _end_turn_if_over(self, out: list[Action]) -> None:
         turn = self._turn
         if turn and not turn.generating and not self._playback.active and self._paused is None:
             self._turn = None
             reason = "failed" if turn.failed else "completed"
-            out += [
-                s.Note("turn_over", turn.id, reason, turn.made_at),
-                s.Tell("turn_end", turn.id, reason),
-            ]
+            if turn.id:
+                out += [
+                    s.Note("turn_over", turn.id, reason, turn.made_at),
+                    s.Tell("turn_end", turn.id, reason),
+                ]
+            else:
+                out.append(s.Unasked(turn.heard))
         if self._turn is None and not self._playback.active and self._parting is not None:
             if isinstance(self._parting, s.Transfer):
                 out.append(s.Note("transferring", text=self._parting.number))
@@ -386,7 +395,7 @@ class CallMachine:
     def _tell_news(self, at: int, out: list[Action]) -> None:
         """What was announced becomes a turn of its own, once nobody would be spoken over."""
         talking = self._turn or self._playback.active or self._listening.speaking
-        waiting = self._awaiting_final is not None or self._digits or self._parting
+        waiting = self._awaiting_final is not None or self._keys or self._parting
         if not self._news or talking or waiting or at - self._quiet_since < NEWS_AFTER_MS:
             return
         text = self._news.popleft()
@@ -411,41 +420,27 @@ class CallMachine:
             self._fillers += 1
             self._say(filler, turn=turn.id, text="", out=out)
 
-    def _collect_digits(self, at: int, out: list[Action]) -> None:
-        if not self._digits:
-            return
-        if self._digits.endswith("#") or at - self._digit_at >= self._manner.digits_wait_ms:
-            keys, self._digits = self._digits.rstrip("#"), ""
-            if keys:
-                self._begin(f"(pressed the keys {keys})", at, out, reason="barge_in")
-
     def _give_up_waiting(self, at: int, out: list[Action]) -> None:
         if self._awaiting_final is not None and at - self._awaiting_final >= RESULT_WAIT_MS:
             self._awaiting_final = None
             out.append(s.Note("no_final"))
             self._resume(at, out)
 
-    def _end_if_silent(self, at: int, out: list[Action]) -> None:
-        manner = self._manner
-        busy = self._turn or self._playback.active or self._listening.speaking
-        if not manner.silence_ms or busy or self._awaiting_final is not None:
-            return
-        if at - self._quiet_since < manner.silence_ms:
+    def _keep_limits(self, at: int, out: list[Action]) -> None:
+        busy = self._turn or self._listening.speaking or self._awaiting_final is not None
+        due = self._limits.due(at, 0 if busy else at - self._quiet_since)
+        if due is None:
             return
         self._quiet_since = at
-        if self._prompts < len(manner.silence_prompts):
-            self._say(manner.silence_prompts[self._prompts], turn=0, text="", out=out)
-            self._prompts += 1
-        else:
-            out += [s.Note("silence"), s.HangUp("caller-silent")]
+        if due.at_once:
+            self._drop(at, out, "interrupted")
+        if due.words:
+            self._volunteer(due.words, at, out)
+        if due.cause:
+            out.append(s.Note("limit", text=due.cause))
+            self._parting = s.HangUp(due.cause)
 
     def _end(self, cause: str, at: int, out: list[Action]) -> None:
         self._drop(at, out, "connection_closed")
         self.ended = cause
         out.append(s.Note("ended", text=cause))
-
-
-def backchannel(text: str) -> bool:
-    """Whether `text` only says "I'm listening"."""
-    words = _WORDS.findall(text.lower())
-    return len(words) <= 3 and (" ".join(words) in BACKCHANNEL or set(words) <= BACKCHANNEL)

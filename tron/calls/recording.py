@@ -2,15 +2,20 @@
 
 Left is what the caller said, right what was really played to them: what a `clear` threw away is
 cut out. The caller's side is also what `tron call replay` runs through today's code. A recording
-is kept in memory while the call lasts and written in a thread at its end.
+is kept in memory while the call lasts and written in a thread at its end. One that can't be written
+is lost and logged; its call ends as any other.
 """
 
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+import structlog
+
 from tron.calls.audio import resample, stereo, wav
 from tron.calls.signals import FRAME_MS
+
+log = structlog.get_logger(__name__)
 
 LONGEST_MS = 2 * 3_600_000
 
@@ -67,14 +72,24 @@ class Recording:
         self._persona.cut(at)
 
     async def close(self) -> None:
-        await asyncio.to_thread(self._write)
+        """Never fails."""
+        try:
+            await asyncio.to_thread(self._write)
+        except OSError as error:  # the disk is full, mostly
+            log.error("recording.lost", call=self.path.stem, error=str(error))
 
     def _write(self) -> None:
         left, rate = self._caller.pcm(), self._caller.rate
         right = self._persona.pcm()
         if self._persona.rate != rate:
             right = resample(right, self._persona.rate, rate)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         unfinished = self.path.with_suffix(".part")
-        unfinished.write_bytes(wav(stereo(left, right), rate, channels=2))
-        unfinished.replace(self.path)
+        try:
+            unfinished.touch()
+            unfinished.chmod(0o600)  # it is people's voices
+            unfinished.write_bytes(wav(stereo(left, right), rate, channels=2))
+            unfinished.replace(self.path)
+        except OSError:
+            unfinished.unlink(missing_ok=True)
+            raise

@@ -14,7 +14,8 @@ import msgspec
 
 from tron.calls import signals as s
 from tron.calls.ledger import Line
-from tron.calls.machine import CallMachine, Manner
+from tron.calls.machine import CallMachine
+from tron.calls.manner import Manner
 from tron.calls.playback import MS_PER_CHARACTER
 from tron.calls.signals import FRAME_MS, Action, Signal
 from tron.calls.tape import Entry, Step
@@ -67,7 +68,7 @@ class Replay:
         self._transcribe = transcribe
         self._fed = bytearray()
         self._partial = ""
-        self._finals = 0
+        self._finals = self._transfers = 0
         self._due: list[_Due] = []
         self._answers: dict[Step, _Answer] = {}
         self._place = len(entries)
@@ -105,7 +106,7 @@ class Replay:
 
     def _sort(self, entries: list[Entry]) -> None:
         """Take apart what came by itself and what was an answer."""
-        asked = answered = turn = 0
+        asked = answered = turn = segment = transfers = 0
         hung_up = False
         for place, entry in enumerate(entries):
             match entry.what:
@@ -118,13 +119,16 @@ class Replay:
                     self._gone(entry.at, *spoken)
                 case Step(what=what, id=id):
                     asked += what == "final"
+                    transfers += what == "transfer"
                     turn = id if what == "turn" else turn
                     hung_up = hung_up or what == "end"
-                    step = Step(what, asked if what == "final" else id)
+                    step = Step(what, {"final": asked, "transfer": transfers}.get(what, id))
                     self._answers[step] = _Answer(entry.at)
                 case signal:
                     answered += isinstance(signal, s.FinalText) and answered < asked
-                    self._sort_signal(entry.at, place, signal, _cause(signal, answered, turn))
+                    segment = signal.segment if isinstance(signal, s.SpeechFrames) else segment
+                    cause = _cause(signal, answered, turn, segment, transfers)
+                    self._sort_signal(entry.at, place, signal, cause)
         if hung_up:  # no caller's end will end it, should today's machine take longer
             for at in range(self._end, self._end + OVERTIME_MS, FRAME_MS):
                 self._tell(at, s.Tick())
@@ -167,7 +171,8 @@ class Replay:
                 case s.Mark():
                     self._ask(at, Step("mark", action.mark), s.Played(action.mark))
                 case s.Transfer():
-                    self._ask(at, Step("transfer"))
+                    self._transfers += 1
+                    self._ask(at, Step("transfer", self._transfers))
                 case s.HangUp():
                     self._ask(at, Step("end"), s.Ended(action.cause))
 
@@ -224,9 +229,16 @@ class Replay:
         heapq.heapify(self._due)
 
 
-def _cause(signal: Signal, answered: int, turn: int) -> Step | None:
-    """The step that `signal` answers, if it is an answer. `answered`: finals so far, with it."""
+def _cause(signal: Signal, answered: int, turn: int, segment: int, transfers: int) -> Step | None:
+    """The step that `signal` answers, if it is an answer. `answered`: finals so far, with it;
+    `segment`: the one of which sound came last; `transfers`: asked for so far."""
     match signal:
+        case s.Remark(kind="recognised"):
+            return Step("final", answered)
+        case s.Remark(kind="used"):
+            return Step("turn", signal.turn)
+        case s.Remark(kind="synthesised"):
+            return Step("segment", segment)
         case s.FinalText():
             return Step("final", answered)
         case s.AnswerText() | s.AnswerWorking() | s.AnswerOver():
@@ -234,7 +246,7 @@ def _cause(signal: Signal, answered: int, turn: int) -> Step | None:
         case s.HangUpAfter() | s.TransferAfter():
             return Step("turn", turn)
         case s.NotTransferred():
-            return Step("transfer")
+            return Step("transfer", transfers)
         case s.SpeechFrames() | s.SpeechOver():
             return Step("segment", signal.segment)
         case s.Played():

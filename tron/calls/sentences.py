@@ -9,6 +9,8 @@ import re
 
 import msgspec
 
+from tron.calls.tables import BEGINS, Table, is_row
+
 FIRST_CHARS = 24
 NEXT_CHARS = 60
 CLAUSE_CHARS = 90
@@ -32,6 +34,12 @@ class Sentences:
     def __init__(self) -> None:
         self._rest = ""
         self._first = True
+        self._table = Table()
+
+    @property
+    def held(self) -> str:
+        """What of the answer was not cut yet."""
+        return self._rest
 
     def add(self, text: str) -> list[Piece]:
         """More of the answer; the pieces that are complete now."""
@@ -47,6 +55,7 @@ class Sentences:
 
     def take_back(self, text: str) -> list[Piece]:
         """`text` was cut but not said: it comes before what is still held."""
+        self._table.take_back(text)
         self._rest = text + self._rest
         return self.add("")
 
@@ -56,7 +65,7 @@ class Sentences:
 
     def _take(self, cut: int) -> Piece:
         text, self._rest = self._rest[:cut], self._rest[cut:]
-        spoken = speakable(text)
+        spoken = speakable(self._table.spoken(text))
         self._first = self._first and not spoken
         return Piece(text, spoken)
 
@@ -64,13 +73,20 @@ class Sentences:
         """Where the next piece ends, or None if it must wait for more."""
         if self._rest.count("```") % 2:  # inside code: wait for its end
             return None
+        if is_row(self._rest) and len(self._rest) < LONGEST_CHARS:
+            return self._rest.find("\n") + 1 or None  # a row is read as a whole
         least = FIRST_CHARS if self._first else NEXT_CHARS
+        table = BEGINS.search(self._rest)
         for match in _END.finditer(self._rest):
             end = match.end()
+            if table is not None and end > table.end():
+                break
             if _ABBREVIATION.search(self._rest[: match.end()].rstrip("\"')]")):
                 continue
             if end >= least or (self._first and match.group() != "\n"):
                 return end
+        if table is not None:
+            return table.end()
         if len(self._rest) >= CLAUSE_CHARS:
             for match in _CLAUSE.finditer(self._rest, least):
                 return match.end()

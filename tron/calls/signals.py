@@ -23,6 +23,8 @@ class PartialText(msgspec.Struct, frozen=True):
     """What the recogniser makes of the utterance so far."""
 
     text: str
+    confidence: float | None = None
+    """0 to 1; None where the engine does not say"""
 
 
 class FinalText(msgspec.Struct, frozen=True):
@@ -201,6 +203,12 @@ class DropTurn(msgspec.Struct, frozen=True):
     heard: str
 
 
+class Unasked(msgspec.Struct, frozen=True):
+    """The caller heard `text`, for which nobody had asked; the persona is to know of it."""
+
+    text: str
+
+
 class Say(msgspec.Struct, frozen=True):
     """Synthesise `text` as segment `segment`, after those already asked for."""
 
@@ -234,6 +242,8 @@ class Tell(msgspec.Struct, frozen=True):
     what: str
     turn: int = 0
     text: str = ""
+    confidence: float | None = None
+    """of a partial, where the engine says"""
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -262,6 +272,7 @@ Action = (
     | Commit
     | BeginTurn
     | DropTurn
+    | Unasked
     | Say
     | Hush
     | Send

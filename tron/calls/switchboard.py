@@ -20,8 +20,9 @@ from tron.agents.registry import Registry
 from tron.calls.audio import alaw_decode, mulaw_decode, warm
 from tron.calls.call import Call, Transfer, Voices
 from tron.calls.ledger import Ledger, Record
+from tron.calls.limits import prompts_of
 from tron.calls.listening import Waits
-from tron.calls.machine import Manner
+from tron.calls.manner import Manner
 from tron.calls.recording import Recording
 from tron.calls.signals import FRAME_MS
 from tron.calls.wire import CallWire
@@ -162,7 +163,7 @@ class Switchboard:
                 record,
                 wire=wire,
                 caller=caller,
-                manner=adjust(self._manner(persona.name)),
+                manner=adjust(self._manner(persona.name, metered=wire.facts.metered)),
                 voices=Voices(
                     recogniser=self._speech.recogniser,
                     synthesiser=self._speech.synthesiser,
@@ -210,11 +211,14 @@ class Switchboard:
         self._live[call.record.id] = call
         self._calling.set()
 
-    def _manner(self, name: str) -> Manner:
+    def _manner(self, name: str, *, metered: bool) -> Manner:
         settings = self._settings
         return Manner(
             waits=waits_of(settings),
             greeting=f"Hello, this is {name}." if settings.call_greeting else "",
+            silence_ms=settings.call_silence_ms if metered else 0,
+            silence_prompts=prompts_of(settings),
+            longest_ms=round(settings.call_max_s * 1000) if metered else 0,
         )
 
     def _recording(self, id: str, wire: CallWire) -> Recording | None:

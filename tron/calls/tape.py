@@ -17,7 +17,7 @@ import msgspec
 
 from tron.calls import signals as s
 from tron.calls.listening import VOICED
-from tron.calls.machine import Manner
+from tron.calls.manner import Manner
 from tron.calls.signals import Action, Signal
 from tron.errors import TronError
 from tron.storage.text import storable

@@ -27,6 +27,8 @@ class WireFacts(msgspec.Struct, frozen=True, kw_only=True):
     played_rate: int
     marks: bool
     """it reports what has been played"""
+    metered: bool = False
+    """it costs by the minute, so it is not left open for nobody"""
 
 
 class CallWire(Protocol):

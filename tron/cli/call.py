@@ -76,7 +76,7 @@ def show(
     url: Url = None,
     token: Token = "",
 ) -> None:
-    """Print what happened in a call, and how quickly each turn was answered."""
+    """Print what happened in a call, how quickly each turn was answered, and what it cost."""
     found = asyncio.run(get(url, token, f"api/calls/{id}"))
     ended = f"ended by {found['cause']}" if found["cause"] else "goes on"
     typer.echo(
@@ -86,6 +86,35 @@ def show(
         typer.echo(f"{entry['at'] / 1000:9.2f} s  {plain(_told(entry))}")
     for turn in found["turns"]:
         typer.secho(describe(turn), bold=True)
+    for line in costs(found["cost"]):
+        typer.echo(plain(line))
+
+
+def costs(cost: dict[str, Any]) -> list[str]:
+    """What a call cost, in lines; the sum first."""
+    line = cost["line"]
+    estimated = " (estimated)" if cost["estimated"] else ""
+    lines = [f"cost: {_usd(cost['usd'])}{estimated}"]
+    lines += [
+        f"  {part['model']}: {part['input_tokens']} tokens in, {part['output_tokens']} out, "
+        f"{_usd(part['usd'])}"
+        for part in cost["model"]
+    ]
+    if unmetered := cost["unmetered_turns"]:
+        lines.append(f"  turns cut off or failed, not in the sum: {unmetered}")
+    lines += [
+        f"  {part['engine']}: {part['seconds']:.1f} s heard, {_usd(part['usd'])}"
+        for part in cost["recognition"]
+    ]
+    lines += [
+        f"  {part['engine']}: {part['characters']} characters said, {_usd(part['usd'])}"
+        for part in cost["synthesis"]
+    ]
+    return [*lines, f"  {line['wire']}: {line['minutes']} min, {_usd(line['usd'])}"]
+
+
+def _usd(usd: float | None) -> str:
+    return "price unknown" if usd is None else f"{usd:.4f} USD"
 
 
 def _told(entry: dict[str, Any]) -> str:

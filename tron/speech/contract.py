@@ -6,11 +6,16 @@ engine that fails raises `SpeechFailed`; the call goes on with the local one.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextvars import ContextVar
 from typing import Protocol
 
 import msgspec
 
 from tron.errors import ProviderError
+
+spoken_by: ContextVar[str] = ContextVar("spoken_by", default="")
+"""in the task that reads from `Synthesiser.speak`: the engine that took over from the one asked.
+Whoever wants to know sets it to "" before"""
 
 
 class SpeechFailed(ProviderError):
@@ -35,6 +40,8 @@ class Transcript(msgspec.Struct, frozen=True, kw_only=True):
     """False: a partial, which later ones replace; True: the answer to a `commit`"""
     confidence: float | None = None
     """0 to 1; None where the engine does not say"""
+    engine: str = ""
+    """who heard it; `Results` fills it in of finals"""
     pieces: tuple[Piece, ...] = ()
     """of a whole recording, in order; empty where the engine gives no times"""
 

@@ -84,7 +84,7 @@ class DecodedHearing:
     def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder
         self._loop = asyncio.get_running_loop()
-        self._results = Results()
+        self._results = Results(decoder.name)
         self._now = _Utterance()
         self._partial: Future[str] | None = None
         self._closed = False

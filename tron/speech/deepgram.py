@@ -40,9 +40,11 @@ class _Live:
             return Heard(fault=str(message.get("description") or "error"))
         if message["type"] != "Results":
             return None
-        text = message["channel"]["alternatives"][0]["transcript"].strip()
+        best = message["channel"]["alternatives"][0]
+        text, sure = best["transcript"].strip(), best.get("confidence")
         if not message.get("is_final"):
-            return Heard(text=text, partial=True)
+            confidence = float(sure) if isinstance(sure, int | float) else None
+            return Heard(text=text, confidence=confidence, partial=True)
         return Heard(text=text, answers=bool(message.get("from_finalize")))
 
 

@@ -61,8 +61,9 @@ class Speech:
         self._clock = clock
         self._bus = bus
         self._silero = Silero()
-        self._local_ears: Recogniser = Moonshine()
-        self._local_mouth: Synthesiser = Espeak()
+        self.local_ears: Recogniser = Moonshine()
+        """behind every other, as is `local_mouth`"""
+        self.local_mouth: Synthesiser = Espeak()
         self._given: list[whisper.Whisper | kokoro.Kokoro | piper.Piper] = []
         self.ears: Recogniser = self._chosen_ears()
         """the engine that was chosen, without the one behind it"""
@@ -109,14 +110,14 @@ class Speech:
         return any(voice.id == id for voice in await self.synthesiser.voices())
 
     async def close(self) -> None:
-        for engine in (self.recogniser, self.synthesiser, self._local_ears, self._local_mouth):
+        for engine in (self.recogniser, self.synthesiser, self.local_ears, self.local_mouth):
             await engine.close()
 
     def _chosen_ears(self) -> Recogniser:
         settings = self._settings
         match settings.stt:
             case "local":
-                return self._local_ears
+                return self.local_ears
             case "fake":
                 return FakeRecogniser(
                     text=settings.fake_transcript, delay_s=settings.fake_stt_delay_ms / 1000
@@ -136,7 +137,7 @@ class Speech:
         settings = self._settings
         match settings.tts:
             case "local":
-                return self._local_mouth
+                return self.local_mouth
             case "fake":
                 return FakeSynthesiser(delay_s=settings.fake_tts_delay_ms / 1000)
             case "kokoro" | "piper" as name:
@@ -155,7 +156,7 @@ class Speech:
             return self.ears
         return FallbackRecogniser(
             self.ears,
-            self._local_ears,
+            self.local_ears,
             breaker=CircuitBreaker(self._clock),
             silence_s=self._settings.speech_timeout_s,
             failed=partial(self._failed, "stt"),
@@ -166,7 +167,7 @@ class Speech:
             return self.mouth
         return FallbackSynthesiser(
             self.mouth,
-            self._local_mouth,
+            self.local_mouth,
             breaker=CircuitBreaker(self._clock),
             silence_s=self._settings.speech_timeout_s,
             failed=partial(self._failed, "tts"),
@@ -188,7 +189,7 @@ class Speech:
     def _failed(self, kind: str, provider: str, error: SpeechFailed) -> None:
         """The local engine has taken over from the chosen one."""
         log.warning("speech.fell_back", kind=kind, provider=provider, error=error.message)
-        local = (self._local_ears if kind == "stt" else self._local_mouth).facts.name
+        local = (self.local_ears if kind == "stt" else self.local_mouth).facts.name
         self._bus.publish(
             events.ProviderFailed(
                 at=self._clock.now_ms(),

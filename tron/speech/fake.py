@@ -49,7 +49,7 @@ class FakeHearing:
     def __init__(self, text: str, delay_s: float) -> None:
         self._text = text
         self._delay_s = delay_s
-        self._results = Results()
+        self._results = Results(FakeRecogniser.facts.name)
         self._heard = False
 
     def feed(self, pcm: bytes) -> None:

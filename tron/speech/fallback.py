@@ -22,6 +22,7 @@ from tron.speech.contract import (
     SynthesiserFacts,
     Transcript,
     Voice,
+    spoken_by,
 )
 from tron.speech.results import Results
 from tron.supervise import Tasks
@@ -276,6 +277,7 @@ class FallbackSynthesiser:
             raise SpeechFailed("The answer holds no speech.")
 
     async def _say_locally(self, text: str, rate: float) -> AsyncGenerator[bytes, None]:
+        spoken_by.set(self._local.facts.name)
         resampler = Resampler(self._local.facts.sample_rate, self.facts.sample_rate)
         async with contextlib.aclosing(self._local.speak(text, voice="", rate=rate)) as audio:
             async for chunk in audio:

@@ -84,7 +84,7 @@ class OpenAIHearing:
     def __init__(self, engine: OpenAIRecogniser) -> None:
         self._engine = engine
         self._audio = bytearray()
-        self._results = Results()
+        self._results = Results(engine.facts.name)
         self._tasks = Tasks("openai-hearing")
         self._in_order = asyncio.Lock()
 

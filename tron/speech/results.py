@@ -9,6 +9,8 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 
+import msgspec
+
 from tron.speech.contract import SpeechFailed, Transcript
 
 MOST = 64
@@ -17,7 +19,9 @@ MOST = 64
 class Results:
     """A mailbox with one reader. Everything here runs on the loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, engine: str = "") -> None:
+        """`engine`: who hears; empty: whoever the transcripts name."""
+        self._engine = engine
         self._waiting: deque[Transcript] = deque()
         self._failure: SpeechFailed | None = None
         self._closed = False
@@ -26,6 +30,8 @@ class Results:
     def add(self, transcript: Transcript) -> None:
         if self._closed or self._failure is not None:
             return
+        if self._engine and transcript.final:
+            transcript = msgspec.structs.replace(transcript, engine=self._engine)
         if self._waiting and not self._waiting[-1].final:
             self._waiting.pop()
         if len(self._waiting) >= MOST:

@@ -7,6 +7,7 @@ messages mean.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
@@ -27,6 +28,8 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
     """What a message of a provider says."""
 
     text: str = ""
+    confidence: float | None = None
+    """in this text, 0 to 1; None: it does not say"""
     partial: bool = False
     """the text is a guess at what comes after all that is settled"""
     answers: bool = False
@@ -49,10 +52,19 @@ class Dialect(Protocol):
     """sent when nothing else was for 4 s; empty: not needed"""
     flush_s: float
     """a provider may leave a commit without an answer when it has nothing new to say: after this
-    long, what it has settled is the answer. 0: it always answers"""
+    long, what it has settled is the answer, if it has shown that it listened. 0: it always
+    answers"""
 
 
 KEEP_ALIVE_S = 4.0
+
+
+class _Due(msgspec.Struct):
+    """A commit whose final has not come yet."""
+
+    spoken: bool
+    """audio went before it"""
+    flush: asyncio.TimerHandle | None = None
 
 
 class SocketHearing:
@@ -64,33 +76,41 @@ class SocketHearing:
         self._remote = remote
         self._socket = socket
         self._dialect = dialect
-        self._results = Results()
+        self._results = Results(remote.name)
         self._outgoing: asyncio.Queue[bytes | str] = asyncio.Queue(WAITING)
         self._settled: list[str] = []
-        self._commits = 0
-        self._flushes: list[asyncio.TimerHandle] = []
+        self._guessed = False
+        """it has understood something that it has not settled"""
+        self._listened = False
+        """it has said something, be it that nobody spoke, since the last final"""
+        self._spoken = False
+        """audio was sent since the last commit"""
+        self._due: deque[_Due] = deque()
         self._tasks = Tasks(f"{remote.name}-hearing")
         self._tasks.start(self._send(), "send")
         self._tasks.start(self._receive(), "receive")
 
     def feed(self, pcm: bytes) -> None:
         if pcm:
+            self._spoken = True
             self._put(self._dialect.audio(pcm))
 
     def commit(self) -> None:
-        self._commits += 1
+        due, self._spoken = _Due(spoken=self._spoken), False
+        self._due.append(due)
         self._put(self._dialect.commit())
         if self._dialect.flush_s:
             loop = asyncio.get_running_loop()
-            self._flushes.append(loop.call_later(self._dialect.flush_s, self._answer))
+            due.flush = loop.call_later(self._dialect.flush_s, self._flush)
 
     def results(self) -> AsyncIterator[Transcript]:
         return self._results.read()
 
     async def close(self) -> None:
         self._results.close()
-        for flush in self._flushes:
-            flush.cancel()
+        for due in self._due:
+            if due.flush is not None:
+                due.flush.cancel()
         await self._tasks.close()
         await self._socket.close()
 
@@ -136,22 +156,32 @@ class SocketHearing:
         if heard.fault:
             self._results.fail(SpeechFailed(f"{self._remote.name}: {heard.fault}."))
             return
+        self._listened = True
         if heard.partial:
+            self._guessed = bool(heard.text)
             whole = " ".join([*self._settled, heard.text]).strip()
             # What is heard while a final is due belongs to an utterance that is over.
-            if whole and not self._commits:
-                self._results.add(Transcript(text=whole, final=False))
+            if whole and not self._due:
+                found = Transcript(text=whole, final=False, confidence=heard.confidence)
+                self._results.add(found)
             return
+        self._guessed = False
         if heard.text:
             self._settled.append(heard.text)
-        if heard.answers and self._commits:
-            if self._flushes:
-                self._flushes.pop(0).cancel()
+        if heard.answers and self._due:
+            self._answer()
+
+    def _flush(self) -> None:
+        """It left a commit without an answer: either there was nothing new, or it has fallen
+        silent. In the second case nothing is answered for it, and whoever waits gives it up."""
+        if not self._due[0].spoken or (self._listened and not self._guessed):
             self._answer()
 
     def _answer(self) -> None:
-        now = asyncio.get_running_loop().time()
-        self._flushes = [flush for flush in self._flushes if flush.when() > now]
-        self._commits -= 1
+        """The commit that waits longest has its final."""
+        due = self._due.popleft()
+        if due.flush is not None:
+            due.flush.cancel()
+        self._listened = self._guessed = False
         text, self._settled = " ".join(self._settled).strip(), []
         self._results.add(Transcript(text=text, final=True))

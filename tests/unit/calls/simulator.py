@@ -7,7 +7,8 @@ whatever the machine believes. `check` holds every rule a call must keep, at any
 from collections import deque
 
 from tron.calls import signals as s
-from tron.calls.machine import CallMachine, Manner
+from tron.calls.machine import CallMachine
+from tron.calls.manner import Manner
 from tron.calls.playback import LEAD_MS
 from tron.calls.signals import FRAME_MS, Action, Signal
 
@@ -48,6 +49,8 @@ class Phone:
         """(turn, how) in the order in which they ended"""
         self.begun: list[int] = []
         self.endings: list[str] = []
+        self.unasked: list[str] = []
+        """what was heard of what nobody asked for"""
         self._speaks, self._marks = speaks, marks
         self._line: deque[tuple[int, int] | int] = deque()
         self._hushed: set[int] = set()
@@ -145,6 +148,8 @@ class Phone:
                 case s.DropTurn():
                     self._ended(action.turn, "dropped")
                     self._check_heard(action)
+                case s.Unasked():
+                    self._check_unasked(action)
                 case s.Say():
                     self.texts[action.segment] = action.text
                     if self._speaks:
@@ -170,7 +175,10 @@ class Phone:
         assert action.text.strip()
         self.begun.append(action.turn)
         self._before_turn = set(self.texts)
-        if self.answer is not None:
+        if action.news:
+            self.tell(s.AnswerText(action.turn, action.text))
+            self.tell(s.AnswerOver(action.turn))
+        elif self.answer is not None:
             for word in self.answer.split(" "):
                 self.tell(s.AnswerText(action.turn, word + " "))
             self.tell(s.AnswerOver(action.turn))
@@ -190,16 +198,29 @@ class Phone:
 
     def _check_heard(self, drop: s.DropTurn) -> None:
         """Nothing counts as heard of which no sound was played."""
-        words = [word for word in drop.heard.split() if any(map(str.isalnum, word))]
+        words = [word.strip("*_`#") for word in drop.heard.split() if any(map(str.isalnum, word))]
         if not words:
             return
-        if self._speaks:  # every character takes its time
+        if self._speaks:  # every character takes its time, but for those of markup
             mine = [frame for frame in self.heard if frame[0] not in self._before_turn]
             assert (len(" ".join(words)) - len(self.texts)) * FRAMES_PER_CHARACTER <= len(mine)
         played = {segment for segment, _ in self.heard}
         spoken = " ".join(text for id, text in self.texts.items() if id in played)
         for word in words:
-            assert word.strip("*_`#") in spoken, (word, spoken)
+            assert word in spoken, (word, spoken)
+
+    def _check_unasked(self, told: s.Unasked) -> None:
+        """Likewise for what nobody asked for, which is all of what was said since it began."""
+        self.unasked.append(told.text)
+        played = {segment for segment, _ in self.heard}
+        spoken = " ".join(text for id, text in self.texts.items() if id in played)
+        for word in told.text.split():
+            assert word in spoken, (word, spoken)
+        if self._speaks:
+            mine = [frame for frame in self.heard if frame[0] not in self._before_turn]
+            characters = len(" ".join(told.text.split())) - len(self.texts)
+            assert characters * FRAMES_PER_CHARACTER <= len(mine)
+        self._before_turn = set(self.texts)
 
     def check_over(self) -> None:
         """The call has ended: everything that began has ended, once."""

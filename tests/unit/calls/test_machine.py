@@ -1,11 +1,15 @@
 """Whole calls on a virtual clock."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.calls.simulator import FRAMES_PER_CHARACTER, Phone, heard_of
 from tron.calls import signals as s
-from tron.calls.machine import RESULT_WAIT_MS, Manner, backchannel
+from tron.calls.backchannel import backchannel
+from tron.calls.limits import GRACE_MS
+from tron.calls.machine import RESULT_WAIT_MS
+from tron.calls.manner import Manner
 from tron.calls.signals import FRAME_MS
 
 ANSWER = "One two three four five six seven. Eight nine ten eleven twelve thirteen fourteen."
@@ -86,6 +90,131 @@ def test_a_cough_does_not_cut_the_persona_off() -> None:
         assert phone.begun == [1]
         spoken = " ".join(phone.texts.values())
         assert spoken.endswith("thirteen fourteen."), "it took up again"
+
+
+GREETING = "Good morning, this is the practice of Doctor Miller. How may I help you today?"
+
+
+def volunteered(phone: Phone) -> str:
+    """What was said, in order, as often as any of it was played."""
+    played = dict.fromkeys(segment for segment, _ in phone.heard)
+    return " ".join(phone.texts[segment] for segment in played)
+
+
+@pytest.mark.parametrize("final", ["", "mm-hm"])
+@pytest.mark.parametrize("pause_ms", [400, 2_000, 3_400])
+def test_a_cough_does_not_cut_the_greeting_off(final: str, pause_ms: int) -> None:
+    phone = Phone(Manner(greeting=GREETING), final=final)
+    phone.quiet(pause_ms)
+    phone.speak(300)
+    assert not phone.audible
+    phone.quiet(20_000)
+    assert volunteered(phone).endswith("today?"), "it took up again"
+    assert " ".join(phone.unasked).split() == GREETING.split(), "all of it was heard, once"
+    assert phone.begun == []
+
+
+def test_of_a_greeting_that_is_cut_off_only_what_was_heard_is_known() -> None:
+    phone = Phone(Manner(greeting=GREETING), final="stop that please")
+    phone.quiet(1_100)
+    heard_frames = len(phone.heard)
+    phone.speak(1_000)
+    phone.quiet(1_000)
+    assert phone.begun == [1]
+    (heard,) = phone.unasked
+    assert GREETING.startswith(heard.strip())
+    characters = (heard_frames + 10) / FRAMES_PER_CHARACTER
+    assert 4 < characters - 12 <= len(heard) <= characters + 1, "to the word"
+    at = [at for at, a in phone.log if isinstance(a, s.Unasked)]
+    assert at[0] <= phone.notes("turn_began")[0][0], "known before the turn begins"
+
+
+def test_a_cough_does_not_cut_the_question_about_silence_off() -> None:
+    prompt = "Are you still there, or did you put the telephone down?"
+    phone = Phone(Manner(silence_ms=3_000, silence_prompts=(prompt, "Goodbye.")), final="")
+    phone.quiet(4_000)
+    phone.speak(300)
+    phone.quiet(4_500)
+    assert phone.unasked == [prompt]
+
+
+def test_a_cough_does_not_cut_an_apology_off() -> None:
+    manner = Manner()
+    phone = Phone(manner, answer=None, final="")
+    phone.tell(s.Typed("hello"))
+    phone.tell(s.AnswerOver(1, error="provider_unavailable"))
+    phone.quiet(1_000)
+    phone.speak(300)
+    phone.quiet(10_000)
+    assert max(phone.heard)[1] + 1 == len(manner.apology) * FRAMES_PER_CHARACTER
+    assert phone.over == [(1, "completed")]
+
+
+def test_an_apology_is_not_said_over_the_caller() -> None:
+    phone = Phone(Manner(), answer=None, final="")
+    phone.tell(s.Typed("hello"))
+    phone.tell(s.AnswerText(1, "Well, let me see what there is to be found. "))
+    phone.quiet(1_000)
+    phone.speak(300)
+    phone.tell(s.AnswerOver(1, error="provider_unavailable"))
+    phone.speak(100)
+    assert not phone.audible
+    phone.quiet(10_000)
+    assert phone.texts[max(phone.texts)] == Manner().apology
+
+
+QUESTION = "Shall I book the flight to Berlin for you?"
+
+
+def spoken_into(answer: str, final: str, before_ms: int) -> Phone:
+    """The caller speaks up `before_ms` before the end of an answer."""
+    phone = Phone(Manner(), answer=answer, final=final)
+    phone.tell(s.Typed("what about berlin"))
+    whole = (len(answer) + 1) * FRAMES_PER_CHARACTER * FRAME_MS
+    phone.quiet(whole - before_ms)
+    phone.speak(300)
+    phone.quiet(1_000)
+    return phone
+
+
+@pytest.mark.parametrize("final", ["Yes.", "Okay, sure.", "Uh-huh.", "Go on."])
+@pytest.mark.parametrize("before_ms", [400, 600, 900])
+@pytest.mark.parametrize("tail", ["", " Say yes or no."])
+def test_a_yes_at_the_end_of_a_question_is_an_answer(final: str, before_ms: int, tail: str) -> None:
+    phone = spoken_into(QUESTION + tail, final, before_ms)
+    assert [a.text for _, a in phone.log if isinstance(a, s.BeginTurn)][1:] == [final]
+    assert QUESTION.startswith(heard_of(phone, 1).strip()) or tail
+
+
+@pytest.mark.parametrize(
+    ("answer", "final", "before_ms"),
+    [
+        (QUESTION, "Yes.", 1_800),  # they can't know yet what is asked
+        (QUESTION, "Hmm.", 500),
+        (QUESTION, "", 500),
+        (QUESTION + " It would be two hundred euros.", "Yes.", 500),
+        ("I can book the flight to Berlin for you.", "Yes.", 500),
+        ("Shall I delete it? Say yes or no.", "Yes.", 1_700),  # in the middle of the question
+    ],
+)
+def test_a_yes_anywhere_else_is_not(answer: str, final: str, before_ms: int) -> None:
+    phone = spoken_into(answer, final, before_ms)
+    phone.quiet(10_000)
+    assert phone.begun == [1]
+    assert phone.over == [(1, "completed")]
+
+
+def test_a_yes_to_a_question_that_is_still_being_written_is_not() -> None:
+    phone = Phone(Manner(), answer=None, final="Yes.")
+    phone.tell(s.Typed("what about berlin"))
+    phone.tell(s.AnswerText(1, "Shall I book it? "))
+    phone.quiet(500)
+    phone.speak(300)
+    phone.quiet(500)
+    phone.tell(s.AnswerText(1, "It costs a fortune."))
+    phone.tell(s.AnswerOver(1))
+    phone.quiet(10_000)
+    assert phone.begun == [1]
 
 
 def test_long_speech_ends_the_turn_before_it_is_understood() -> None:
@@ -198,13 +327,86 @@ def test_keys() -> None:
     assert len(phone.begun) == 2
 
 
+@pytest.mark.parametrize(
+    ("pressed", "meant"), [("#", "#"), ("#1#", "#1"), ("*#", "*"), ("##", "#")]
+)
+def test_a_hash_ends_keys_and_is_one_alone(pressed: str, meant: str) -> None:
+    phone = Phone(Manner(), answer=None)
+    for key in pressed:
+        phone.tell(s.Digit(key))
+    phone.quiet(2_100)
+    begun = [a.text for a in phone.actions(s.BeginTurn) if isinstance(a, s.BeginTurn)]
+    assert begun == [f"(pressed the keys {meant})"]
+
+
+PROMPTS = ("Are you there?", "I can't hear you. Goodbye.")
+
+
 def test_silence_is_asked_about_and_then_ends_the_call() -> None:
-    manner = Manner(silence_ms=5_000, silence_prompts=("Are you there?", "Hello?"))
-    phone = Phone(manner)
+    phone = Phone(Manner(silence_ms=5_000, silence_prompts=PROMPTS))
+    phone.quiet(4_900)
+    assert not phone.texts
     phone.quiet(40_000)
-    assert list(phone.texts.values()) == ["Are you there?", "Hello?"]
+    assert volunteered(phone) == "Are you there? I can't hear you. Goodbye."
+    characters = sum(map(len, phone.texts.values()))
+    assert len(phone.heard) == characters * FRAMES_PER_CHARACTER, "the goodbye to its end"
     phone.check_over()
     assert phone.endings == ["caller-silent"]
+    assert [note.text for _, note in phone.notes("limit")] == ["caller-silent"]
+
+
+def test_silence_without_words_for_it_ends_the_call() -> None:
+    phone = Phone(Manner(silence_ms=5_000))
+    phone.quiet(6_000)
+    assert phone.endings == ["caller-silent"]
+
+
+def test_who_answers_in_time_is_asked_again_from_the_start() -> None:
+    phone = Phone(Manner(silence_ms=5_000, silence_prompts=PROMPTS), answer="Good.", final="I am")
+    phone.quiet(7_000)
+    ask(phone)
+    phone.quiet(6_500)
+    assert phone.machine.ended is None
+    assert volunteered(phone) == "Are you there? Good. Are you there?"
+
+
+def test_who_speaks_into_that_goodbye_is_not_hung_up_on() -> None:
+    phone = Phone(Manner(silence_ms=5_000, silence_prompts=PROMPTS), final="I am here")
+    phone.quiet(11_500)
+    assert phone.audible
+    phone.speak(1_200)
+    phone.quiet(3_000)
+    assert phone.machine.ended is None
+    assert phone.begun == [1]
+
+
+def test_an_answer_that_takes_its_time_is_no_silence() -> None:
+    phone = Phone(Manner(silence_ms=5_000, silence_prompts=PROMPTS, fillers=()), answer=None)
+    phone.tell(s.Typed("count the stars"))
+    phone.tell(s.AnswerWorking(1))
+    phone.quiet(60_000)
+    assert phone.machine.ended is None
+    assert not phone.texts
+
+
+def test_a_call_ends_when_it_has_lasted_too_long() -> None:
+    phone = Phone(Manner(longest_ms=20_000), answer=ANSWER)
+    for _ in range(5):
+        phone.tell(s.Typed("go on"))
+        phone.quiet(4_000)
+    assert phone.over[-1] == (5, "dropped")
+    phone.quiet(8_000)
+    phone.check_over()
+    assert phone.endings == ["call-too-long"]
+    assert phone.texts[max(phone.texts)].endswith("Goodbye.")
+
+
+def test_who_talks_on_does_not_make_it_longer() -> None:
+    phone = Phone(Manner(longest_ms=20_000), final="and another thing")
+    phone.speak(40_000)
+    assert phone.endings == ["call-too-long"]
+    (ended,) = phone.notes("ended")
+    assert ended[0] <= 20_000 + GRACE_MS
 
 
 def test_the_persona_hangs_up_after_its_goodbye() -> None:
@@ -265,7 +467,7 @@ def test_backchannels() -> None:
 words = st.sampled_from(
     ("Hello there. ", "This is long enough, I think. ", "word ", "**bold** ", "\n", "Mr. ", "… ")
 )
-finals = st.sampled_from(("", "mm-hm", "stop that please", "hello there", "okay"))
+finals = st.sampled_from(("", "mm-hm", "stop that please", "hello there", "okay", "Yes."))
 turns = st.integers(0, 4)
 segments = st.integers(0, 8)
 steps = st.one_of(
@@ -287,13 +489,15 @@ steps = st.one_of(
     st.tuples(st.just("hang_up_after")),
     st.tuples(st.just("transfer_after")),
     st.tuples(st.just("not_transferred")),
+    st.tuples(st.just("announce"), words),
 )
 manners = st.builds(
     Manner,
-    greeting=st.sampled_from(("", "Hello, this is Tony.")),
+    greeting=st.sampled_from(("", "Hello, this is Tony.", GREETING)),
     marks=st.booleans(),
     silence_ms=st.sampled_from((0, 3_000)),
-    silence_prompts=st.sampled_from(((), ("Are you there?",))),
+    silence_prompts=st.sampled_from(((), ("Are you there?",), PROMPTS)),
+    longest_ms=st.sampled_from((0, 10_000)),
     push_to_talk=st.booleans(),
 )
 
@@ -337,6 +541,8 @@ def step(phone: Phone, what: tuple[object, ...]) -> None:
             phone.tell(s.TransferAfter("+14155550188"))
         case ("not_transferred",):
             phone.tell(s.NotTransferred())
+        case ("announce", str(text)):
+            phone.tell(s.Announce(text.strip() or "News."))
 
 
 @settings(deadline=None, max_examples=150)
@@ -383,3 +589,53 @@ def test_speaking_into_answers_at_any_moment(
     for action in phone.actions(s.DropTurn):
         assert isinstance(action, s.DropTurn)
         assert ANSWER.startswith(action.heard.rstrip()), action.heard
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.integers(5, 150), st.integers(5, 60), finals), max_size=6))
+def test_speaking_into_what_nobody_asked_for_at_any_moment(
+    interruptions: list[tuple[int, int, str]],
+) -> None:
+    """Of a greeting and the question about silence, too, only what was played is known."""
+    prompt = "I hear nothing. Are you still on the line, or shall I call back later?"
+    manner = Manner(greeting=GREETING, silence_ms=4_000, silence_prompts=(prompt, "Goodbye."))
+    phone = Phone(manner, answer="Yes.")
+    for pause, talk, final in interruptions:
+        phone.quiet(pause * FRAME_MS)
+        phone.final = final
+        phone.speak(talk * FRAME_MS)
+    phone.quiet(40_000)
+    assert phone.endings == ["caller-silent"]
+    phone.check_over()
+    for heard in phone.unasked:
+        assert any(said.startswith(heard.strip()) for said in (GREETING, prompt, "Goodbye.")), heard
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(
+        st.tuples(st.integers(40, 150), st.integers(5, 40), st.sampled_from(("", "hm", "I see"))),
+        max_size=6,
+    )
+)
+def test_coughs_never_cut_the_persona_off(coughs: list[tuple[int, int, str]]) -> None:
+    """Neither in a greeting, nor in an answer, nor in news: all of it is heard, once."""
+
+    def cough() -> None:
+        for pause, talk, final in coughs:
+            phone.quiet(pause * FRAME_MS)
+            before = len(phone.notes("paused"))
+            phone.speak(talk * FRAME_MS)
+            # Where the persona is silent the same words are said to it.
+            phone.final = final if len(phone.notes("paused")) > before else ""
+        phone.quiet(20_000)
+
+    phone = Phone(Manner(greeting=GREETING), answer=ANSWER)
+    phone.tell(s.Announce("The parcel has arrived."))
+    cough()
+    assert " ".join(phone.unasked).split() == GREETING.split()
+    assert phone.over == [(1, "completed")]
+    phone.tell(s.Typed("and now"))
+    cough()
+    assert phone.over == [(1, "completed"), (2, "completed")]
+    assert phone.actions(s.DropTurn) == []

@@ -6,20 +6,12 @@ from hypothesis import strategies as st
 from tests.unit.calls.simulator import Phone, heard_of
 from tron.calls import signals as s
 from tron.calls.listening import Waits
-from tron.calls.machine import NEWS_AFTER_MS, Manner
+from tron.calls.machine import NEWS_AFTER_MS
+from tron.calls.manner import Manner
 from tron.calls.signals import FRAME_MS
 
 MANNER = Manner(waits=Waits(start_ms=60, stop_ms=300, wait_ms=0), fillers=())
 NEWS = "Your task is done, and it went well. There is nothing left to do."
-
-
-class Line(Phone):
-    """A phone whose persona tells the news in its turn."""
-
-    def _begun(self, action: s.BeginTurn) -> None:
-        answer, self.answer = self.answer, action.text if action.news else self.answer
-        super()._begun(action)
-        self.answer = answer
 
 
 def news_turns(phone: Phone) -> list[s.BeginTurn]:
@@ -32,7 +24,7 @@ def spoken(phone: Phone) -> str:
 
 
 def test_news_is_said_once_in_a_moment_of_quiet() -> None:
-    phone = Line(MANNER)
+    phone = Phone(MANNER)
     phone.quiet(1_000)
     phone.tell(s.Announce(NEWS))
     phone.quiet(12_000)
@@ -42,14 +34,14 @@ def test_news_is_said_once_in_a_moment_of_quiet() -> None:
 
 
 def test_news_waits_for_a_greeting_to_end() -> None:
-    phone = Line(Manner(greeting="Hello, this is Tony speaking.", fillers=()))
+    phone = Phone(Manner(greeting="Hello, this is Tony speaking.", fillers=()))
     phone.tell(s.Announce(NEWS))
     phone.quiet(14_000)
     assert spoken(phone) == f"Hello, this is Tony speaking. {NEWS}"
 
 
 def test_news_waits_while_the_caller_speaks_and_until_they_are_answered() -> None:
-    phone = Line(MANNER, answer="Good question.")
+    phone = Phone(MANNER, answer="Good question.")
     phone.quiet(1_000)
     phone.speak(200)
     phone.tell(s.Announce(NEWS))
@@ -60,7 +52,7 @@ def test_news_waits_while_the_caller_speaks_and_until_they_are_answered() -> Non
 
 
 def test_news_waits_a_breath_after_the_last_word() -> None:
-    phone = Line(MANNER, answer="Yes.")
+    phone = Phone(MANNER, answer="Yes.")
     phone.speak(400)
     phone.tell(s.Announce(NEWS))
     phone.quiet(8_000)
@@ -70,7 +62,7 @@ def test_news_waits_a_breath_after_the_last_word() -> None:
 
 
 def test_speaking_into_news_keeps_what_was_heard_of_it() -> None:
-    phone = Line(MANNER)
+    phone = Phone(MANNER)
     phone.quiet(1_000)
     phone.tell(s.Announce(NEWS))
     phone.quiet(3_000)
@@ -84,7 +76,7 @@ def test_speaking_into_news_keeps_what_was_heard_of_it() -> None:
 
 
 def test_two_pieces_of_news_are_two_turns() -> None:
-    phone = Line(MANNER)
+    phone = Phone(MANNER)
     phone.tell(s.Announce("One is done."))
     phone.tell(s.Announce("Two is done."))
     phone.quiet(8_000)
@@ -93,7 +85,7 @@ def test_two_pieces_of_news_are_two_turns() -> None:
 
 
 def test_nobody_is_told_news_while_pressing_keys_or_being_hung_up_on() -> None:
-    phone = Line(MANNER)
+    phone = Phone(MANNER)
     phone.quiet(2_000)
     phone.tell(s.Digit("1"))
     phone.tell(s.Announce(NEWS))
@@ -116,7 +108,7 @@ def test_nobody_is_told_news_while_pressing_keys_or_being_hung_up_on() -> None:
     )
 )
 def test_at_any_moment_news_is_said_when_nobody_talks(what: list[tuple[str, int]]) -> None:
-    phone = Line(MANNER)
+    phone = Phone(MANNER)
     said = 0
     for kind, ms in what:
         if kind == "news":

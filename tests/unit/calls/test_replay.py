@@ -12,7 +12,8 @@ from tron.calls import signals as s
 from tron.calls.comparison import Pair, compare, verdict
 from tron.calls.ledger import Line
 from tron.calls.listening import Waits
-from tron.calls.machine import CallMachine, Manner
+from tron.calls.machine import CallMachine
+from tron.calls.manner import Manner
 from tron.calls.replay import Outcome, Replay
 from tron.calls.signals import Action, Signal
 from tron.calls.tape import Entry, Head, Step, Tape, read
@@ -157,6 +158,19 @@ async def test_a_call_the_persona_ends_ends_by_itself_and_not_by_the_tape() -> N
     assert then is not None
     assert now is not None
     assert (now.text, now.at - then.at) == ("persona-ended-call", 500)
+
+
+async def test_two_transfers_that_failed_are_told_apart() -> None:
+    phone = Phone(Manner(), answer=None, machine=TapedMachine)
+    for _ in range(2):
+        phone.tell(s.TransferAfter("+14155550188"))
+        phone.quiet(200)
+        phone.tell(s.NotTransferred())
+        phone.quiet(200)
+    phone.hang_up()
+    pairs, outcome = await again(phone, Manner())
+    assert verdict(pairs) == ""
+    assert outcome.made_up == []
 
 
 @settings(deadline=None, max_examples=100)

@@ -20,6 +20,9 @@ MARKDOWN = st.lists(
             "[a link](https://x.example/y) ",
             "- item\n",
             "1. first\n",
+            "| a | b. c |\n",
+            "|---|:-:|\n",
+            "\n| x",
             "😀 ",
             "\n\n",
             "wait… ",
@@ -113,3 +116,46 @@ def test_the_first_sentence_comes_early(text: str, spoken: list[str]) -> None:
 )
 def test_what_a_person_would_say(text: str, spoken: str) -> None:
     assert speakable(text) == spoken
+
+
+TABLE = "| City | Price |\n| --- | ---: |\n| Berlin | 89 euros. Or more. |\n| Rome | |\n"
+
+
+@pytest.mark.parametrize("size", [1, 7, 1_000])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (TABLE, ["City: Berlin, Price: 89 euros. Or more.", "City: Rome."]),
+        (
+            f"Here you are:\n\n{TABLE}\nTell me which one you would like.",
+            [
+                "Here you are:",
+                "City: Berlin, Price: 89 euros. Or more.",
+                "City: Rome.",
+                "Tell me which one you would like.",
+            ],
+        ),
+        ("|a|b|\n|1|2|\n|3|4|", ["a, b. 1, 2.", "3, 4."]),
+        ("a | b\n--- | ---\n1 | 2\n", ["a, b 1, 2"]),
+        (TABLE + "\nAnd then:\n" + TABLE.replace("City", "Town"), None),
+    ],
+)
+def test_a_table_is_read_row_by_row(text: str, said: list[str] | None, size: int) -> None:
+    spoken = [piece.spoken for piece in cut(text, [size]) if piece.spoken]
+    assert "--" not in " ".join(spoken)
+    if said is not None:
+        assert " ".join(spoken) == " ".join(said)
+    else:
+        assert spoken[-1] == "Town: Rome."
+
+
+@given(st.integers(0, len(TABLE)))
+def test_a_table_that_was_cut_off_is_read_on(heard: int) -> None:
+    sentences = Sentences()
+    sentences.add(TABLE)
+    head = TABLE.index("| Berlin")  # which has no sound, so it counts as heard or it does not
+    rest = TABLE[heard if heard >= head else 0 :]
+    spoken = " ".join(piece.spoken for piece in [*sentences.take_back(rest), *sentences.end()])
+    assert "--" not in spoken
+    if heard <= head:
+        assert spoken.split() == "City: Berlin, Price: 89 euros. Or more. City: Rome.".split()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tron.calls import signals as s
 from tron.calls import tape as tape_module
 from tron.calls.listening import Waits
-from tron.calls.machine import Manner
+from tron.calls.manner import Manner
 from tron.calls.signals import FRAME_MS, Signal
 from tron.calls.tape import PART_MS, Entry, Head, Step, Tape, Untold, read
 

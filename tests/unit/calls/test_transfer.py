@@ -5,7 +5,8 @@ import pytest
 from tests.unit.calls.simulator import Phone
 from tests.unit.calls.test_machine import ask
 from tron.calls import signals as s
-from tron.calls.machine import NOT_TRANSFERRED, Manner
+from tron.calls.machine import NOT_TRANSFERRED
+from tron.calls.manner import Manner
 from tron.calls.transfer import Destination, destination
 from tron.clock import ManualClock
 from tron.memory.contacts import Contacts
@@ -96,10 +97,16 @@ async def test_a_line_without_a_country_reaches_only_whom_the_owner_chose(
 def transferring(phone: Phone) -> None:
     """The persona says that it puts the caller through."""
     phone.quiet(300)
-    ask(phone)
+    phone.tell(s.Typed("put me through"))
     phone.tell(s.TransferAfter("+14155550188"))
     phone.tell(s.AnswerText(1, SENTENCE))
     phone.tell(s.AnswerOver(1))
+
+
+def not_transferred(phone: Phone) -> None:
+    """The carrier refuses; the call has the caller told so."""
+    phone.tell(s.NotTransferred())
+    phone.tell(s.Announce(NOT_TRANSFERRED))
 
 
 def test_the_sentence_is_heard_before_the_call_goes() -> None:
@@ -154,22 +161,37 @@ def test_a_carrier_that_does_not_is_apologised_for() -> None:
     phone = Phone(Manner(), answer=None)
     transferring(phone)
     phone.quiet(10_000)
-    phone.tell(s.NotTransferred())
+    not_transferred(phone)
     phone.quiet(10_000)
-    assert phone.texts[max(phone.texts)] == NOT_TRANSFERRED
+    assert " ".join(phone.texts.values()).endswith(NOT_TRANSFERRED)
     assert max(phone.texts) in {segment for segment, _ in phone.heard}
     ask(phone)
     phone.hang_up()
     phone.check_over()
 
 
-def test_who_speaks_up_does_not_hear_the_apology_either() -> None:
+def test_who_speaks_up_hears_the_apology_when_they_have_finished() -> None:
     phone = Phone(Manner())
     phone.tell(s.Typed("put me through"))
     phone.quiet(400)
     phone.speak(300)  # the answer is silent until it is known who has the floor
-    phone.tell(s.NotTransferred())
+    not_transferred(phone)
     phone.speak(1_000)
     assert not phone.audible
+    phone.quiet(20_000)
+    assert phone.texts[max(phone.texts)].endswith("What else can I do for you?")
     phone.hang_up()
     phone.check_over()
+
+
+def test_a_cough_does_not_cut_the_apology_off() -> None:
+    phone = Phone(Manner(), answer=None, final="")
+    transferring(phone)
+    phone.quiet(10_000)
+    not_transferred(phone)
+    phone.quiet(2_000)
+    phone.speak(260)
+    phone.quiet(10_000)
+    assert phone.texts[max(phone.texts)].endswith("What else can I do for you?")
+    assert max(phone.texts) in {segment for segment, _ in phone.heard}
+    assert phone.over[-1] == (2, "completed")

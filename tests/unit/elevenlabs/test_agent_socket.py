@@ -268,6 +268,35 @@ async def test_an_interruption_stops_the_sound_and_corrects_the_text(
         assert next(m.content for m in kept.messages if m.role == "assistant").strip() == heard
 
 
+async def test_of_a_first_message_that_is_spoken_into_only_what_was_heard_is_kept(
+    wire: Wire, fake: FakeProvider
+) -> None:
+    long = " ".join(f"This is sentence number {n}." for n in range(1, 20))
+    fake.script(Reply("Yes?"))
+    greeting = {"conversation_config_override": {"agent": {"first_message": long}}}
+    async with wire(**thinking(fake)) as wired, wired.socket() as client:
+        call = await voice(wired, client, **greeting)
+        assert await client.answer() == long
+        for _ in range(12):
+            await client.until("audio")
+        call.signal(Interrupt())
+        correction = (await client.until("agent_response_correction"))[
+            "agent_response_correction_event"
+        ]
+        assert correction["original_agent_response"] == long
+        heard = correction["corrected_agent_response"]
+        assert heard
+        assert long.startswith(heard)
+        assert len(heard) < len(long)
+        await client.send({"type": "user_message", "text": "Stop"})
+        await client.answer()
+        kept = await wired.hub.sessions.named(HOUSE, call.session_key)
+        assert next(m.content.strip() for m in kept.messages if m.role == "assistant") == heard
+        told = [m["content"].strip() for m in await said_to_model(fake)]
+        assert heard in told
+        assert long not in told
+
+
 async def test_sound_that_goes_on_after_a_cough_is_not_dropped(wire: Wire) -> None:
     """Clients drop what has an id up to the interrupted one's."""
     async with wire() as wired, wired.socket() as client:

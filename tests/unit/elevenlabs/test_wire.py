@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from integrations.elevenlabs import frames, wire
 from integrations.elevenlabs.wire import Refused, Start
+from tron.calls.signals import FRAME_MS
 
 TOOL = {"type": "client", "name": "weather", "description": "Looks outside."}
 
@@ -46,6 +47,17 @@ def test_a_client_may_choose_its_formats() -> None:
     )
     assert (start.facts().heard_as, start.facts().heard_rate) == ("mulaw", 8_000)
     assert start.facts().played_rate == 24_000
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 24_000, 44_100, 48_000])
+def test_every_documented_rate_may_be_chosen(rate: int) -> None:
+    name = f"pcm_{rate}"
+    facts = override(
+        asr={"user_input_audio_format": name}, tts={"agent_output_audio_format": name}
+    ).facts()
+    assert (facts.heard_as, facts.heard_rate) == (facts.played_as, facts.played_rate)
+    assert facts.heard_rate == rate
+    assert rate * FRAME_MS % 1000 == 0, "a frame is a whole number of samples"
 
 
 def test_an_unknown_format_is_refused() -> None:

@@ -134,7 +134,7 @@ async def test_a_voice_that_fails_in_mid_call_is_replaced(
 
     monkeypatch.setattr(models, "speak", once)
     rest: list[str] = []
-    local = piper.speech._local_mouth
+    local = piper.speech.local_mouth
     speak = local.speak
 
     def listened(text: str, *, voice: str, rate: float = 1.0) -> AsyncGenerator[bytes, None]:

@@ -16,7 +16,8 @@ from tron.clock import ManualClock
 from tron.errors import Invalid
 from tron.events import Bus, Event
 from tron.settings import Settings, SettingsError
-from tron.speech.contract import Hearing, SpeechFailed, Transcript
+from tron.speech import deepgram
+from tron.speech.contract import Hearing, SpeechFailed, Transcript, spoken_by
 from tron.speech.engines import Speech
 from tron.speech.fallback import remainder
 
@@ -79,11 +80,13 @@ async def final(hearing: Hearing) -> Transcript:
 
 async def test_a_provider_hears(opened: Opened, provider: FakeSpeech) -> None:
     """Twice in one call, and all of the audio arrives there."""
+    name = opened.speech.recogniser.facts.name
     hearing = await opened.speech.recogniser.listen()
     for _ in range(2):
         feed(hearing, SECOND)
         hearing.commit()
-        assert (await final(hearing)).text == "hello there"
+        heard = await final(hearing)
+        assert (heard.text, heard.engine) == ("hello there", name)
     await hearing.close()
     assert bytes(provider.heard).count(SECOND[:600]) >= 2
     assert opened.failures == []
@@ -109,7 +112,9 @@ async def test_a_provider_gives_partials(provider: FakeSpeech, name: str) -> Non
     results = aiter(hearing.results())
     feed(hearing, SECOND)
     async with asyncio.timeout(PATIENCE_S):
-        assert await anext(results) == Transcript(text="hello", final=False)
+        sure = 0.9 if name == "deepgram" else None
+        found = await anext(results)
+        assert found == Transcript(text="hello", final=False, confidence=sure)
     await hearing.close()
     await opened.speech.close()
 
@@ -159,19 +164,19 @@ async def test_a_provider_in_trouble_is_replaced(
             provider.garbage = True
         case "away":
             await provider.__aexit__()
+    spoken_by.set("")
     async with asyncio.timeout(PATIENCE_S):
         spoken = await said(opened.speech.synthesiser, "One. Two. Three.")
+    assert spoken_by.get() == "espeak"
     assert level(spoken) > -40
     assert 1_000 < duration_ms(spoken, THEIR_RATE) < 5_000
     assert opened.failures == [f"{name}-tts"]
-    # Deepgram's socket has nothing in between.
-    if (trouble, name) not in (("garbage", "deepgram"), ("silent", "deepgram")):
-        hearing = await opened.speech.recogniser.listen()
-        feed(hearing, bytes(32_000))
-        hearing.commit()
-        assert (await final(hearing)).final
-        await hearing.close()
-        assert opened.failures == [f"{name}-tts", f"{name}-stt"]
+    hearing = await opened.speech.recogniser.listen()
+    feed(hearing, bytes(32_000))
+    hearing.commit()
+    assert (await final(hearing)).engine == "moonshine"
+    await hearing.close()
+    assert opened.failures == [f"{name}-tts", f"{name}-stt"]
     await opened.speech.close()
 
 
@@ -218,13 +223,56 @@ async def test_a_late_final_is_given_by_the_local_engine(
     await opened.speech.close()
 
 
+@pytest.mark.parametrize("said", ["nothing", "a guess"])
+async def test_deepgram_fallen_silent_is_not_taken_for_a_caller_who_said_nothing(
+    provider: FakeSpeech, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may leave a commit with nothing new unanswered; this one has words that must not go."""
+    monkeypatch.setattr(deepgram._Live, "flush_s", 0.01)
+    opened = Opened(provider, "deepgram", speech_timeout_s=0.5)
+    local = Recorder()
+    monkeypatch.setattr(opened.speech.recogniser, "_local", local)
+    hearing = await opened.speech.recogniser.listen()
+    provider.silent = said == "nothing"
+    feed(hearing, SECOND)
+    if said == "a guess":
+        async with asyncio.timeout(PATIENCE_S):
+            assert not (await anext(aiter(hearing.results()))).final
+        provider.silent = True
+    hearing.commit()
+    assert (await final(hearing)).text == "local 32000"
+    feed(hearing, SECOND[:16_000])
+    hearing.commit()
+    assert (await final(hearing)).text == "local 16000"
+    assert opened.failures == ["deepgram-stt"]
+    await hearing.close()
+    await opened.speech.close()
+
+
+async def test_a_commit_that_deepgram_leaves_unanswered_after_it_listened_is_empty(
+    provider: FakeSpeech, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deepgram._Live, "flush_s", 0.01)
+    provider.text = ""  # it says that nobody spoke
+    opened = Opened(provider, "deepgram")
+    hearing = await opened.speech.recogniser.listen()
+    feed(hearing, SECOND)
+    await eventually(lambda: len(provider.heard) == len(SECOND))
+    provider.unfinalized = True
+    hearing.commit()
+    assert (await final(hearing)).text == ""
+    assert opened.failures == []
+    await hearing.close()
+    await opened.speech.close()
+
+
 async def test_a_sentence_that_breaks_off_is_said_to_its_end(
     opened: Opened, provider: FakeSpeech, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = "One two three four five six seven eight nine ten eleven twelve thirteen fourteen."
     provider.cut_after = 20
     rest: list[str] = []
-    local = opened.speech._local_mouth
+    local = opened.speech.local_mouth
     speak = local.speak
 
     def listened(text: str, *, voice: str, rate: float = 1.0) -> AsyncGenerator[bytes, None]:

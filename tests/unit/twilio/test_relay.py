@@ -1,6 +1,7 @@
 """ConversationRelay: Twilio hears and speaks, the hub reads and writes."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -11,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from integrations.twilio import relay, talk
+from integrations.twilio.proof import Grant
 from tests.harness.waiting import PATIENCE_S, eventually
 from tests.unit.twilio.conftest import Office, Offices, fixture
+from tron.conversation.turns import TextDelta, ToolCall, ToolStarted
 from tron.errors import Invalid
 from tron.storage.tables import HOUSE
 
@@ -80,7 +83,8 @@ async def test_a_prompt_is_answered_and_the_greeting_remembered(desk: Office) ->
     assert words[1] == ("user", "What can you do?")
     lines = await desk.lines(record)
     kinds = list(dict.fromkeys(line.kind for line in lines if line.turn))
-    assert kinds == ["turn_began", "say", "first_audio", "answer_over", "turn_over", "ended"]
+    whole = ["turn_began", "say", "first_audio", "used", "answer_over", "turn_over", "ended"]
+    assert kinds == whole
     assert [(line.kind, line.text) for line in lines if not line.turn] == [
         ("started", ""),
         ("say", "Hello, this is Tony."),
@@ -114,12 +118,123 @@ async def _is_last(office: Office, text: str) -> bool:
     return bool(words) and words[-1] == ("assistant", text)
 
 
+@pytest.mark.parametrize("opening", [None, "Your report is ready, and it is longer than usual."])
+async def test_of_a_greeting_that_is_spoken_into_only_what_was_heard_is_kept(
+    desk: Office, opening: str | None
+) -> None:
+    _, ticket = await desk.voice()
+    if opening is not None:
+        ticket = desk.twilio._exchange.announce(
+            Grant(
+                call_sid="CA1",
+                caller="+14155550100",
+                called="",
+                direction="inbound",
+                greeting=opening,
+            )
+        )
+    heard = " ".join((opening or "Hello, this is Tony.").split()[:2])
+    async with call(desk, ticket) as socket:
+        await socket.send_json({"type": "interrupt", "utteranceUntilInterrupt": heard})
+        await socket.send_json(prompt("What time is it?"))
+        await answer(socket)
+    assert (await transcript(desk))[0] == ("assistant", heard)
+    (record,) = await desk.ended()
+    cut = [line.text for line in await desk.lines(record) if line.kind == "cut_off"]
+    assert cut == [heard]
+
+
+async def test_of_a_greeting_nobody_heard_nothing_is_kept(desk: Office) -> None:
+    async with call(desk) as socket:
+        await socket.send_json({"type": "interrupt", "utteranceUntilInterrupt": ""})
+        await socket.send_json(prompt("What time is it?"))
+        await answer(socket)
+    assert (await transcript(desk))[0] == ("user", "What time is it?")
+
+
+async def test_a_filler_while_a_tool_runs(desk: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = asyncio.Event()
+    tool = ToolCall(id="1", name="slow", arguments="{}")
+
+    async def converse(_: Any) -> AsyncIterator[list[Any]]:
+        yield [ToolStarted(tool)]
+        await done.wait()
+        yield [ToolStarted(tool), TextDelta("It is done. ")]
+        yield [ToolStarted(tool)]  # and once more, which needs no words
+
+    monkeypatch.setattr(desk.hub.door, "converse", converse)
+    async with call(desk) as socket:
+        await socket.send_json(prompt("Do it."))
+        async with asyncio.timeout(PATIENCE_S):
+            filler = await socket.receive_json()
+        assert (filler["token"].strip(), filler["last"]) == (talk.MANNER.fillers[0], False)
+        done.set()
+        assert (await answer(socket)).strip() == "It is done."
+
+
+async def test_no_filler_before_a_tool_that_is_quick(
+    desk: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with call(desk) as socket:
+        await socket.send_json(prompt("What time is it?"))
+        said = await answer(socket)
+    assert not any(filler in said for filler in talk.MANNER.fillers)
+
+
+async def test_silence_is_asked_about_and_then_ends_the_call(offices: Offices) -> None:
+    settings = {"call_silence_ms": 300, "call_silence_prompts": "Are you there?; Goodbye then."}
+    async with (
+        offices(twilio_mode="relay", call_greeting=False, **settings) as office,
+        call(office) as socket,
+    ):
+        assert (await answer(socket)).strip() == "Are you there?"
+        assert (await answer(socket)).strip() == "Goodbye then."
+        assert await office.closed(socket) == 1000
+        (record,) = await office.ended()
+        assert record.cause == "caller-silent"
+        document, _ = await office.voice("/twilio/voice?again=1", CallStatus="in-progress")
+        assert [verb.tag for verb in document] == ["Hangup"], "and it is not taken up again"
+
+
+async def test_who_speaks_is_not_silent(offices: Offices) -> None:
+    settings = {"call_silence_ms": 500, "call_silence_prompts": "Are you there?; Goodbye then."}
+    async with (
+        offices(twilio_mode="relay", call_greeting=False, **settings) as office,
+        call(office) as socket,
+    ):
+        await socket.send_json({"type": "info", "name": "clientSpeaking", "value": "on"})
+        await asyncio.sleep(1.5)
+        await socket.send_json(prompt("Well, what time is it?"))
+        assert ":" in await answer(socket), "and no question before it"
+        assert (await answer(socket)).strip() == "Are you there?"
+        await socket.send_json(prompt("Yes, what time is it?"))
+        assert ":" in await answer(socket)
+        kept = [text for role, text in await transcript(office) if role == "assistant"]
+        assert "Are you there?" in kept
+
+
+async def test_a_call_ends_when_it_has_lasted_too_long(
+    offices: Offices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(talk, "LONGEST_GOODBYE_MS", 0)
+    async with offices(twilio_mode="relay", call_max_s=1.0) as office, call(office) as socket:
+        assert "as long as a call may" in await answer(socket)
+        assert await office.closed(socket) == 1000
+        (record,) = await office.ended()
+        assert record.cause == "call-too-long"
+        endings = [line.text for line in await office.lines(record) if line.kind == "ended"]
+        assert endings == ["call-too-long"]
+
+
 async def test_keys_and_languages(desk: Office) -> None:
     async with call(desk) as socket:
         for digit in ("4", "2", "#"):
             await socket.send_json({"type": "dtmf", "digit": digit})
         await answer(socket)
         assert ("user", "(pressed the keys 42)") in await transcript(desk)
+        await socket.send_json({"type": "dtmf", "digit": "#"})
+        await answer(socket)
+        assert ("user", "(pressed the keys #)") in await transcript(desk)
         await socket.send_json(prompt("Hello", "en-US"))
         await answer(socket)
         await socket.send_json(prompt("Hola", "es-ES"))
@@ -137,8 +252,11 @@ async def test_goodbye_ends_the_call(desk: Office, monkeypatch: pytest.MonkeyPat
     async with call(desk) as socket:
         await socket.send_json(prompt("Goodbye."))
         async with asyncio.timeout(PATIENCE_S):
+            said = ""
             while (message := await socket.receive_json())["type"] != "end":
-                pass
+                said += message["token"].lower()
+        assert re.search(r"\b(?:bye|goodbye|next time|later|take care)\b", said), said
+        assert "call ends" not in said  # which is for the persona alone
         assert "persona-ended-call" in message["handoffData"]
         assert await desk.closed(socket) == 1000
     (record,) = await desk.ended()
@@ -212,6 +330,37 @@ async def test_an_answer_that_is_cut_off_ends_once(desk: Office) -> None:
         if line.kind in ("turn_over", "turn_dropped")
     ]
     assert endings == [(1, "turn_dropped", heard), (2, "turn_over", "completed")]
+
+
+async def test_who_hangs_up_while_an_answer_is_being_stopped_has_ended_the_call(
+    desk: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, stopping, stopped = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def converse(_: Any) -> AsyncIterator[list[Any]]:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+            yield []
+        finally:
+            stopping.set()
+            await stopped.wait()
+
+    monkeypatch.setattr(desk.hub.door, "converse", converse)
+    async with call(desk) as socket:
+        async with asyncio.timeout(PATIENCE_S):
+            await socket.send_json(prompt("What can you do?"))
+            await begun.wait()
+            await socket.send_json(prompt("No, wait."))
+            await stopping.wait()
+        (live,) = desk.hub.switchboard.live
+    await eventually(lambda: live.cause is not None, what="the end of the call")
+    for _ in range(10):  # until the socket's reader has been told
+        await asyncio.sleep(0)
+    stopped.set()
+    (record,) = await desk.ended()
+    assert (record.cause, desk.hub.switchboard.live) == ("carrier-closed", [])
+    assert [line.kind for line in await desk.lines(record)][-1] == "ended", "and no turn begun"
 
 
 async def test_who_speaks_into_the_goodbye_is_not_hung_up_on(desk: Office) -> None:

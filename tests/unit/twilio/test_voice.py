@@ -1,5 +1,7 @@
 """What a call is told to do: when it begins, when its socket was lost, when it is over."""
 
+import json
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -32,7 +34,7 @@ async def test_nobody_of_that_name(office: Office) -> None:
     assert status == 404
 
 
-@pytest.mark.parametrize("number", ["anonymous", "+266696687", "", "sip:x@y"])
+@pytest.mark.parametrize("number", ["anonymous", "+266696687", "+86282452253", "", "sip:x@y"])
 async def test_a_number_that_is_withheld_is_nobody_known(office: Office, number: str) -> None:
     _, ticket = await office.voice(From=number)
     async with office.call(ticket) as socket:
@@ -120,6 +122,24 @@ async def test_states_are_ordered_by_their_number(office: Office) -> None:
     assert status == 404
     status, _ = await office.request("POST", "/twilio/status", {"CallStatus": "x"})
     assert status == 400
+
+
+async def test_states_without_a_number_are_ordered_by_how_far_the_call_is(office: Office) -> None:
+    """Other carriers and simulators leave `SequenceNumber` out."""
+
+    async def after(status: str, **more: str) -> Any:
+        form = {"CallSid": "CA8", "CallStatus": status, **more}
+        assert (await office.request("POST", "/twilio/status", form))[0] == 204
+        return json.loads((await office.request("GET", "/twilio/calls/CA8"))[1])["status"]
+
+    assert await after("initiated") == "initiated"
+    assert await after("ringing") == "ringing"
+    assert await after("initiated") == "ringing"
+    assert await after("in-progress", SequenceNumber="nonsense") == "in-progress"
+    assert await after("completed", CallDuration="7") == "completed"
+    assert await after("in-progress") == "completed"
+    assert await after("busy", SequenceNumber="99") == "completed", "what is over stays over"
+    assert '"duration_s":7' in (await office.request("GET", "/twilio/calls/CA8"))[1]
 
 
 async def test_a_status_ends_a_call_whose_stop_was_lost(office: Office) -> None:

@@ -2,7 +2,8 @@
 
 from tron.calls import signals as s
 from tron.calls.listening import Waits
-from tron.calls.machine import CallMachine, Manner
+from tron.calls.machine import CallMachine
+from tron.calls.manner import Manner
 
 MANNER = Manner(waits=Waits(start_ms=100, stop_ms=100, wait_ms=100), marks=False)
 

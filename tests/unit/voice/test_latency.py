@@ -35,13 +35,17 @@ def turn(latency: Latency, *, begin: int = 0, number: int = 1, audio_ms: int = 4
         (begin + 450, Note("committed")),
         (begin + 450, Note("turn_began", number)),
         (begin + 500, Note("first_text", number)),
+        (begin + 520, Note("say", number, "Hello.")),
+        (begin + 550, Note("synthesised")),
+        (begin + 560, Note("say", number, "It is four.")),
+        (begin + 590, Note("synthesised")),
         (begin + 300 + audio_ms, Note("first_audio", number)),
         (begin + 5000, Note("turn_over", number, "completed", begin + 900)),
     )
 
 
 def last(latency: Latency) -> dict[str, Any]:
-    return {stage["stage"]: stage["last_ms"] for stage in latency.stages()}
+    return {stage["stage"]: stage["last_ms"] for stage in latency.stages() if stage["samples"]}
 
 
 def test_every_stage_measures_what_its_name_says() -> None:
@@ -53,6 +57,7 @@ def test_every_stage_measures_what_its_name_says() -> None:
         "commit_to_first_text": 200,  # the wait for the recogniser is in it
         "commit_to_brain_first_delta": 200,
         "commit_to_first_audio": 400,
+        "commit_to_tts_ready": 250,  # the first sound of the first words
         "brain_first_delta_to_first_audio": 200,
         "speech_end_to_first_audio": 700,
         "turn_total": 600,  # until all of it was made, not until it was played
@@ -62,9 +67,30 @@ def test_every_stage_measures_what_its_name_says() -> None:
 
 def test_a_stage_nobody_went_through_is_left_out() -> None:
     latency = Latency()
-    assert latency.stages() == []
+    assert last(latency) == {}
     tell(latency, (0, Note("turn_began", 1)), (80, Note("first_text", 1)))  # it was typed
-    assert latency.stages() == []
+    assert last(latency) == {}
+
+
+def test_a_stage_that_cannot_be_measured_says_so() -> None:
+    stages = {stage.pop("stage"): stage for stage in Latency().stages()}
+    nothing = {"samples": 0} | dict.fromkeys(("last_ms", "avg_ms", "p50_ms", "p95_ms", "p99_ms"))
+    assert stages == {
+        "commit_to_context_ready": nothing | {"target_p95_ms": 350},
+        "commit_to_thinking_delta": nothing | {"target_p95_ms": 900},
+    }
+
+
+def test_speech_that_is_not_the_answers_does_not_make_its_voice_ready() -> None:
+    latency = Latency()
+    tell(
+        latency,
+        (0, Note("say", 0, "Hello, this is Tony.")),
+        (300, Note("commit", value=0)),
+        (310, Note("turn_began", 1)),
+        (320, Note("synthesised")),
+    )
+    assert "commit_to_tts_ready" not in last(latency)
 
 
 def test_stop_is_measured_to_the_words_it_brought() -> None:
@@ -106,7 +132,7 @@ def test_only_the_latest_samples_count() -> None:
     assert (stage["samples"], stage["p99_ms"], stage["target_p95_ms"]) == (WINDOW, 300, 1400)
     assert latency.indicators() == [{"name": "first_audio_slo_miss", "count": 10}]
     latency.reset()
-    assert (latency.stages(), latency.indicators()) == ([], [])
+    assert (last(latency), latency.indicators()) == ({}, [])
 
 
 def test_percentiles_lie_between_samples() -> None:

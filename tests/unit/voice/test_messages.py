@@ -93,14 +93,28 @@ def test_every_usual_rate_becomes_ours(rate: int) -> None:
     assert 985 <= duration_ms(heard, RATE) <= 1000
 
 
-def test_gaps_are_told_and_repeats_are_left_out() -> None:
+def test_gaps_are_told() -> None:
     ear = Ear()
     assert ear.take(read(chunk(seq=5))) == (bytes(640), "")  # a client may begin anywhere
     assert ear.take(read(chunk(seq=6))) == (bytes(640), "")
     sound, told = ear.take(read(chunk(seq=9)))
     assert sound
     assert "7 to 8" in told
-    sound, told = ear.take(read(chunk(seq=9)))
-    assert not sound
-    assert told
     assert ear.take(read(chunk(seq=10))) == (bytes(640), "")
+
+
+def test_a_client_that_counts_from_anew_is_heard() -> None:
+    ear = Ear()
+    for seq in (1, 2, 3):
+        ear.take(read(chunk(seq=seq)))
+    sound, told = ear.take(read(chunk(seq=1)))
+    assert sound == bytes(640)
+    assert "1 came after 3" in told
+    assert ear.take(read(chunk(seq=2))) == (bytes(640), "")
+
+
+def test_a_client_that_does_not_count_is_heard_and_told_so_once() -> None:
+    ear = Ear()
+    found = [ear.take(read(chunk(seq=1))) for _ in range(20)]
+    assert [sound for sound, _ in found] == [bytes(640)] * 20
+    assert [bool(told) for _, told in found] == [False, True, *[False] * 18]

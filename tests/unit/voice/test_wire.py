@@ -167,7 +167,7 @@ async def test_the_end_of_the_call_is_passed_on(talk: Talk) -> None:
     ],
 )
 def test_the_hint_says_what_the_hub_will_do(partial: str, reason: str, commit: bool) -> None:
-    hint = endpoint_hint(partial, 200, 0)
+    hint = endpoint_hint(partial, None, 200, 0)
     assert (hint.reason, hint.should_commit) == (reason, commit)
     assert (hint.hold_ms < 200) == commit
 
@@ -187,3 +187,10 @@ async def test_hints_come_before_their_partial_and_only_when_they_change(talk: T
     talk.clock.advance(1.2)
     talk.tell("partial", "What time is it?")
     assert talk.seen.names[-2:] == ["semantic_endpoint_hint", "stt_partial"]
+
+
+async def test_a_confidence_is_passed_on_where_an_engine_gives_one(talk: Talk) -> None:
+    talk.wire.tell(Tell("partial", text="what time", confidence=0.62))
+    assert [message["confidence"] for message in talk.seen.messages] == [0.62, 0.62]
+    talk.wire.tell(Tell("partial", text="what time is it"))
+    assert talk.seen.messages[-1]["confidence"] is None

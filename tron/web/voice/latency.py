@@ -18,11 +18,17 @@ from tron.calls.signals import Note
 WINDOW = 256
 MOST_CALLS = 1_000
 TARGETS_P95_MS = {
+    "commit_to_tts_ready": 250,
+    "commit_to_context_ready": 350,
     "commit_to_assistant_working": 650,
+    "commit_to_thinking_delta": 900,
     "commit_to_first_text": 550,
     "commit_to_first_audio": 1_400,
     "turn_total": 3_200,
 }
+UNMEASURED = ("commit_to_context_ready", "commit_to_thinking_delta")
+"""stages of which the ledger knows nothing: nobody tells when the memory was read, and no model's
+reasoning is passed on"""
 FIRST_AUDIO_MISS = "first_audio_slo_miss"
 
 
@@ -37,6 +43,8 @@ class _Utterance(msgspec.Struct):
     speech_end: int = 0
     turn: int = 0
     first_text: int | None = None
+    speaking: bool | None = None
+    """False: its first words went to the synthesiser; True: their first sound has come"""
 
 
 class Latency:
@@ -73,6 +81,9 @@ class Latency:
                 said.stop = said.pending = None
             case "turn_began":
                 self._began(said, note.turn)
+            case "synthesised" if said.speaking is False:
+                said.speaking = True
+                self._add("commit_to_tts_ready", said.commit, at)
             case _ if note.turn == said.turn and said.commit is not None:
                 self._answered(said, at, note)
 
@@ -89,7 +100,7 @@ class Latency:
         said.partial = None
 
     def _began(self, said: _Utterance, turn: int) -> None:
-        said.turn, said.first_text, said.commit = turn, None, None
+        said.turn, said.first_text, said.commit, said.speaking = turn, None, None, None
         if said.pending is not None:  # else it was typed
             said.commit, said.speech_end = said.pending
             said.pending = None
@@ -100,6 +111,8 @@ class Latency:
                 said.first_text = at
                 self._add("commit_to_brain_first_delta", said.commit, at)
                 self._add("commit_to_first_text", said.commit, at)
+            case "say":
+                said.speaking = said.speaking or False
             case "first_audio":
                 self._add("commit_to_first_audio", said.commit, at)
                 self._add("brain_first_delta_to_first_audio", said.first_text, at)
@@ -123,8 +136,9 @@ class Latency:
         self._misses = 0
 
     def stages(self) -> list[dict[str, Any]]:
-        """Those that have samples, by name."""
-        return [_summary(name, self._stages[name]) for name in sorted(self._stages)]
+        """Those that have samples, and those that can have none, by name."""
+        names = sorted({*self._stages, *UNMEASURED})
+        return [_summary(name, self._stages.get(name, deque())) for name in names]
 
     def indicators(self) -> list[dict[str, Any]]:
         return [{"name": FIRST_AUDIO_MISS, "count": self._misses}] if self._misses else []
@@ -135,12 +149,11 @@ def _summary(name: str, samples: deque[int]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "stage": name,
         "samples": len(ordered),
-        "last_ms": samples[-1],
-        "avg_ms": round(sum(ordered) / len(ordered), 1),
-        "p50_ms": round(percentile(ordered, 0.50)),
-        "p95_ms": round(percentile(ordered, 0.95)),
-        "p99_ms": round(percentile(ordered, 0.99)),
+        "last_ms": samples[-1] if ordered else None,
+        "avg_ms": round(sum(ordered) / len(ordered), 1) if ordered else None,
     }
+    for part in (50, 95, 99):
+        found[f"p{part}_ms"] = round(percentile(ordered, part / 100)) if ordered else None
     if name in TARGETS_P95_MS:
         found["target_p95_ms"] = TARGETS_P95_MS[name]
     return found

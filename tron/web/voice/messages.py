@@ -65,10 +65,16 @@ def parse(raw: str | bytes, session_id: str) -> AudioChunk | Control:
 
 
 class Ear:
-    """Turns the chunks of one connection into PCM16 at `RATE`, and notices what is missing."""
+    """Turns the chunks of one connection into PCM16 at `RATE`, and notices what is missing.
+
+    Sound is kept whatever its number: a client may count from anew, or not count at all. Nor can
+    there be anything that was heard already: a client that comes back gets a call of its own, and
+    one connection brings nothing twice.
+    """
 
     def __init__(self) -> None:
         self._seq: int | None = None
+        self._repeating = False
         self._rate = RATE
         self._resampler = Resampler(RATE, RATE)
 
@@ -83,17 +89,23 @@ class Ear:
             raise Invalid("pcm16_base64 is not base64.") from None
         if not pcm or len(pcm) % 2:
             raise Invalid("pcm16_base64 must hold whole 16-bit samples, at least one.")
-        gap = ""
-        if chunk.seq is not None and self._seq is not None:
-            if chunk.seq <= self._seq:
-                return b"", f"audio chunk {chunk.seq} came after {self._seq}; it was left out"
-            if chunk.seq > self._seq + 1:
-                gap = f"audio chunks {self._seq + 1} to {chunk.seq - 1} did not arrive"
-        self._seq = self._seq if chunk.seq is None else chunk.seq
+        told = "" if chunk.seq is None else self._counted(chunk.seq)
         if chunk.sample_rate != self._rate:
             self._rate = chunk.sample_rate
             self._resampler = Resampler(chunk.sample_rate, RATE)
-        return self._resampler.feed(pcm), gap
+        return self._resampler.feed(pcm), told
+
+    def _counted(self, seq: int) -> str:
+        """What is to be said of a number; of numbers that stay the same only once."""
+        last, self._seq = self._seq, seq
+        repeating, self._repeating = self._repeating, seq == last
+        if last is None or seq == last + 1:
+            return ""
+        if seq > last:
+            return f"audio chunks {last + 1} to {seq - 1} did not arrive"
+        if seq < last:
+            return f"audio chunk {seq} came after {last}; it was kept, and is counted from"
+        return "" if repeating else f"audio chunk {seq} came again; it was kept"
 
 
 # From the hub

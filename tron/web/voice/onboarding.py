@@ -18,6 +18,7 @@ from tron.brain.openai import OpenAIProvider
 from tron.calls.audio import resample
 from tron.conversation.turns import Message
 from tron.errors import TronError
+from tron.speech.contract import SpeechFailed, Synthesiser
 from tron.storage.tables import HOUSE, calls
 
 if TYPE_CHECKING:
@@ -93,34 +94,51 @@ class Trials:
         return self._known
 
     async def _speech(self) -> list[Check]:
-        """Say a sentence and understand it."""
-        speech = self._hub.speech
+        """Say a sentence and understand it, with the chosen engines themselves: the local ones
+        that stand behind them would hide that a provider is dead."""
+        speech, settings = self._hub.speech, self._hub.settings
         spoken: list[bytes] = []
 
-        async def say() -> str:
-            async with aclosing(speech.synthesiser.speak(SENTENCE, voice="")) as audio:
+        async def say(mouth: Synthesiser) -> str:
+            spoken.clear()
+            async with aclosing(mouth.speak(SENTENCE, voice="")) as audio:
                 async for pcm in audio:
                     spoken.append(pcm)
-            seconds = sum(map(len, spoken)) / 2 / speech.synthesiser.facts.sample_rate
-            return f"{speech.synthesiser.facts.name}: {seconds:.1f} s of speech"
+            if not any(spoken):
+                raise SpeechFailed(f"{mouth.facts.name} said nothing.")
+            seconds = sum(map(len, spoken)) / 2 / mouth.facts.sample_rate
+            return f"{mouth.facts.name}: {seconds:.1f} s of speech"
 
-        async def understand() -> str:
-            rates = speech.synthesiser.facts.sample_rate, speech.recogniser.facts.sample_rate
+        async def understand(mouth: Synthesiser) -> str:
+            rates = mouth.facts.sample_rate, speech.ears.facts.sample_rate
             pcm = await asyncio.to_thread(resample, b"".join(spoken), *rates)
-            heard = await speech.recogniser.transcribe(pcm)
-            words = len(heard.text.split())
-            return f"{speech.recogniser.facts.name}: understood {words} words"
+            heard = await speech.ears.transcribe(pcm)
+            return f"{speech.ears.facts.name}: understood {len(heard.text.split())} words"
 
-        settings = self._hub.settings
+        async def listen() -> str:
+            if voice.status == "ok":
+                return await understand(speech.mouth)
+            await say(speech.local_mouth)  # so that the ears have something to hear
+            return await understand(speech.local_mouth)
+
         voice = await self._tried(
-            "voice_provider", "Voice", say, f"TRON_TTS={settings.tts}: see `tron doctor`"
+            "voice_provider",
+            "Voice",
+            lambda: say(speech.mouth),
+            f"TRON_TTS={settings.tts}: see `tron doctor`",
         )
         ears = await self._tried(
             "speech_recognition",
             "Speech recognition",
-            understand,
+            listen,
             f"TRON_STT={settings.stt}: see `tron doctor`",
         )
+        for check, alone, local in (
+            (voice, speech.synthesiser is speech.mouth, speech.local_mouth.facts.name),
+            (ears, speech.recogniser is speech.ears, speech.local_ears.facts.name),
+        ):
+            if check.status == "error" and not alone:
+                check.detail += f" The local engine, {local}, stands in for it."
         return [voice, ears]
 
     def _fakes(self) -> list[Check]:
@@ -205,8 +223,8 @@ class Trials:
             async with asyncio.timeout(TRIAL_S):
                 return Check(id=id, status="ok", label=label, detail=await trial())
         except TimeoutError:
-            detail = f"no answer within {TRIAL_S:g} s"
+            detail = f"No answer within {TRIAL_S:g} s."
         except (TronError, StopAsyncIteration) as error:
-            detail = str(error) or "no answer"
+            detail = str(error) or "No answer."
         log.warning("voice.trial_failed", trial=id)
         return Check(id=id, status="error", label=label, detail=detail, fix=fix)

@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from quart import Blueprint, Response
+from quart import Blueprint, Response, request
 
 from tron.calls.audio import wav
 from tron.calls.sentences import speakable
 from tron.clock import iso
-from tron.errors import NotFound, ProviderError
+from tron.errors import Invalid, NotFound, ProviderError
 from tron.speech.contract import SpeechFailed
 from tron.web.contract import PRINTABLE, VoiceErrorAnswer, promises
 from tron.web.security import principal
@@ -92,15 +92,18 @@ class VoiceList(BaseModel):
 
 
 class Stage(BaseModel):
-    """How long one stage of a turn took, in ms; without a target there is none."""
+    """How long one stage of a turn took, in ms; without a target there is none.
+
+    Null where there are no samples: the stage is one that this hub can't measure.
+    """
 
     stage: str
     samples: int
-    last_ms: int
-    avg_ms: float
-    p50_ms: int
-    p95_ms: int
-    p99_ms: int
+    last_ms: int | None
+    avg_ms: float | None
+    p50_ms: int | None
+    p95_ms: int | None
+    p99_ms: int | None
     target_p95_ms: int | None = None
 
 
@@ -145,6 +148,7 @@ class UiSettings(BaseModel):
 def routes(hub: "Hub", sessions: VoiceSessions, latency: Latency) -> Blueprint:
     """Everything but the socket."""
     blueprint = Blueprint("rest", __name__)
+    blueprint.before_request(_only_json)
     trials = Trials(hub)
 
     def answer(session: VoiceSession) -> dict[str, Any]:
@@ -246,6 +250,13 @@ def routes(hub: "Hub", sessions: VoiceSessions, latency: Latency) -> Blueprint:
         return _ui_settings(hub, sessions.ttl_ms).model_dump()
 
     return blueprint
+
+
+async def _only_json() -> None:
+    """A body is JSON, and says so. Raises Invalid."""
+    sent = request.content_length or "Transfer-Encoding" in request.headers
+    if sent and not request.is_json:
+        raise Invalid("The body must be JSON, with Content-Type: application/json.")
 
 
 def _answer(session: VoiceSession, ttl_ms: int) -> SessionAnswer:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import structlog
-from quart import Blueprint, websocket
+from quart import Blueprint, request, websocket
 from quart.wrappers import Websocket
+from werkzeug.datastructures import MultiDict
 
 from tron.calls.call import Call
-from tron.calls.machine import Manner
+from tron.calls.manner import Manner
 from tron.calls.signals import Arm, Interrupt, StartTalking, StopTalking, WakeWord
 from tron.conversation.turns import Caller
 from tron.errors import Conflict, Invalid
@@ -63,16 +64,27 @@ ENDINGS = {
 def routes(hub: "Hub", sessions: VoiceSessions, latency: Latency) -> Blueprint:
     blueprint = Blueprint("socket", __name__)
 
+    def asked_for(args: MultiDict[str, str]) -> tuple[VoiceSession, int | None]:
+        """The session, and what of it was seen. Raises Invalid, NotFound, Conflict."""
+        session_id = args.get("session_id", "")
+        if not session_id:
+            raise Invalid("session_id is missing.", code="missing_session_id")
+        session, seen = sessions.find(session_id), _seen(args.get("last_seq"))
+        _check_open(session)
+        return session, seen
+
+    @blueprint.get("/v1/voice/session/ws", endpoint="not_talk")
+    @promises("public", error=VoiceErrorAnswer, fails=(400, 404, 409))
+    async def refuse() -> None:
+        """Talk in a voice session, over a WebSocket; its id is the key."""
+        asked_for(request.args)
+        raise Invalid("This is a WebSocket: the request must ask for an upgrade.")
+
     @blueprint.websocket("/v1/voice/session/ws")
     @promises("public", error=VoiceErrorAnswer, fails=(400, 404, 409))
     async def talk() -> None:
         """Talk in a voice session, over a WebSocket; its id is the key."""
-        session_id = websocket.args.get("session_id", "")
-        if not session_id:
-            raise Invalid("session_id is missing.", code="missing_session_id")
-        seen = _seen(websocket.args.get("last_seq"))
-        session = sessions.find(session_id)
-        _check_open(session)
+        session, seen = asked_for(websocket.args)
         socket = cast("Websocket", websocket._get_current_object())  # type: ignore[attr-defined]
         await Connection(hub, session, latency, socket).run(seen)
 

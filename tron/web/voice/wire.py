@@ -94,7 +94,7 @@ class VoiceWire:
     def tell(self, told: Tell) -> None:
         match told.what:
             case "partial":
-                self._partial(told.text)
+                self._partial(told.text, told.confidence)
             case "committed":
                 self._committed, self._hint = told.text, None
                 self._outbox.put(SttCommitted(text=told.text, ts_ms=self._clock.now_ms()))
@@ -116,9 +116,9 @@ class VoiceWire:
             case "turn_end":
                 self._turn_end(told.text)
 
-    def _partial(self, text: str) -> None:
+    def _partial(self, text: str, confidence: float | None) -> None:
         now = self._clock.now_ms()
-        hint = endpoint_hint(text, self._wait_ms, now)
+        hint = endpoint_hint(text, confidence, self._wait_ms, now)
         last = self._hint
         if (
             last is None
@@ -128,8 +128,7 @@ class VoiceWire:
         ):
             self._hint = hint
             self._outbox.put(hint)
-        # The recognisers' partials come without a confidence, so it is not known here.
-        self._outbox.put(SttPartial(text=text, confidence=None, ts_ms=now))
+        self._outbox.put(SttPartial(text=text, confidence=confidence, ts_ms=now))
 
     def _woken_by(self) -> str:
         said = self._committed.lower()
@@ -173,13 +172,13 @@ class VoiceWire:
         self._outbox.put(ErrorEvent(code=code, source=source, retryable=True, detail=detail))
 
 
-def endpoint_hint(partial: str, wait_ms: int, now: int) -> EndpointHint:
+def endpoint_hint(partial: str, confidence: float | None, wait_ms: int, now: int) -> EndpointHint:
     """What the hub itself will do about the end of the turn, should silence follow `partial`."""
     hold_ms = turn_wait_ms(partial, wait_ms)
     terminal = hold_ms < wait_ms
     return EndpointHint(
         reason="terminal" if terminal else "continuation" if hold_ms > wait_ms else "neutral",
-        confidence=None,
+        confidence=confidence,
         hold_ms=hold_ms,
         should_commit=terminal,
         ts_ms=now,
