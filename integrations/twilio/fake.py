@@ -56,7 +56,11 @@ class FakeTwilio:
         self._runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> "FakeTwilio":
-        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE_S))
+        # A connection each: one that is kept alive outlives the call it was for at the hub.
+        self._http = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=PATIENCE_S),
+            connector=aiohttp.TCPConnector(limit=0, force_close=True),
+        )
         app = web.Application()
         account = f"/2010-04-01/Accounts/{self.account_sid}"
         app.router.add_post(f"{account}/Calls.json", self._place)

@@ -72,7 +72,7 @@ class Answers:
 
     async def open_session(self, event: Event, persona: Persona) -> None:
         """The call's conversation, in the caller's name before the model is first asked: later
-        requests may bring the call id alone."""
+        requests may bring the call id alone. Of a call that has ended meanwhile it is over."""
         if not event.call_id:
             return
         turn = TurnInput(
@@ -81,6 +81,9 @@ class Answers:
         session = await self._hub.sessions.open(turn, persona.id)
         if not session.stored:
             await self._hub.sessions.append(session, [])
+        call = await self._ledger.get(event.call_id)
+        if call is not None and call.ended_at is not None:  # events come in any order
+            await self._hub.sessions.end(HOUSE, call_key(HOUSE, event.call_id))
 
     async def _contact(self, phone: str) -> Contact | None:
         try:

@@ -86,7 +86,11 @@ class FakeVapi:
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60))
+        # A connection each: one that is kept alive outlives the call it was for at the hub.
+        self._http = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=60),
+            connector=aiohttp.TCPConnector(limit=0, force_close=True),
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:

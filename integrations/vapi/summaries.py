@@ -20,7 +20,7 @@ from tron.agents.persona import Persona
 from tron.brain.offline import summarise
 from tron.clock import iso
 from tron.conversation.sessions import call_key
-from tron.errors import NotFound, TronError
+from tron.errors import NotFound, ProviderError, TronError
 from tron.memory.contacts import e164
 from tron.orchestrator.process import Process
 from tron.storage.tables import HOUSE
@@ -144,13 +144,17 @@ class Summaries:
             return True
 
         async def work(process: Process) -> list[str]:
-            written = await hub.thinking.think(
-                process,
-                persona,
-                _prompt(name, lines),
-                offline="\n".join(offline_bullets(name, lines)),
-                max_tokens=300,
-            )
+            try:
+                written = await hub.thinking.think(
+                    process,
+                    persona,
+                    _prompt(name, lines),
+                    offline="\n".join(offline_bullets(name, lines)),
+                    max_tokens=300,
+                )
+            except ProviderError as error:  # not the persona's failure: it goes on taking calls
+                log.warning("vapi.summary_unwritten", call=call.call_id, error=error.type)
+                return []
             return bullets(written) or offline_bullets(name, lines)
 
         process = hub.orchestrator.spawn(
@@ -160,7 +164,7 @@ class Summaries:
             await process.wait()
         finally:
             await hub.orchestrator.kill(process.id)
-        if process.status != "completed":
+        if process.status != "completed" or not process.result:
             return False
         await self._remember(call, persona, process.result)
         await self._ledger.summed_up(call, "\n".join(f"- {b}" for b in process.result))

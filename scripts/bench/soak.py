@@ -2,13 +2,15 @@
 
     python -m scripts.bench.soak [--minutes 10] [--callers 20] [--seed 1] [--json FILE]
 
-Callers by telephone, by Samantha's socket and by the ElevenLabs socket ring a hub as it is shipped,
-all at once and again and again: they interrupt, press keys, send nonsense, hang up, vanish, stop
-reading, never connect or come back. Its language model and speech providers are fakes that fail
-now and then, in every way they know. What each caller does and which trouble comes when follows
-from the seed. At the end nothing may be left: no task, process, file descriptor or file more than
-before, no growing memory, and every call in the ledger with one ending that has a cause. Some of
-the calls are then replayed from their tapes, and must come out as they were.
+Callers by telephone (Media Streams and ConversationRelay), VAPI, Samantha's socket and the
+ElevenLabs socket ring a hub as it is shipped, all at once and again and again: they interrupt,
+press keys, send nonsense, hang up, vanish, stop reading, never connect or come back. Its language
+model and speech providers are fakes that fail now and then, in every way they know. What each
+caller does and which trouble comes when follows from the seed. At the end nothing may be left: no
+task, process, file descriptor or file more than before, no growing memory, and every call in its
+ledger with one ending that has a cause. Calls with sound are recorded (some 30 MB for each minute
+of the run); each recording must be whole and as long as its call. Some of the calls are then
+replayed from their tapes, and must come out as they were.
 """
 
 import argparse
@@ -20,11 +22,12 @@ import logging
 import os
 import random
 import re
+import sqlite3
 import statistics
 import tempfile
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +38,13 @@ from rich.console import Console
 from integrations.openai import behaviours as b
 from integrations.openai.fake import FakeProvider
 from integrations.speech_fakes.fake import FakeSpeech
+from integrations.twilio.fake import FakeTwilio
+from integrations.vapi.fake import FakeVapi
 from scripts.bench.callers import Question
 from scripts.bench.calls import ready, start
 from scripts.bench.measure import Server, cores, running
-from scripts.bench.soak_callers import RATE, Speech, World, call
+from scripts.bench.soak_callers import RATE, Speech, World, elevenlabs, samantha, twilio
+from scripts.bench.soak_recordings import look_at_recordings
 from scripts.bench.soak_report import (
     SPARE_FDS,
     Figures,
@@ -46,24 +52,37 @@ from scripts.bench.soak_report import (
     look_at_hub,
     look_at_ledger,
     look_at_log,
+    look_at_vapi,
     show,
 )
+from scripts.bench.soak_words import relay, vapi
 from tron.calls.audio import mulaw_encode, resample
 
 ANSWER_WORDS = 5
-WARM_UP = 6
 STEADY = 3
 """seconds without a change"""
 QUIET_S = 90.0
 """what is over must be gone after this"""
 TROUBLE_S = (1.0, 4.0)
 BETWEEN_S = (3.0, 12.0)
+NEXT_CALL_S = (0.2, 1.0)
+WIRES: dict[str, tuple[int, Callable[[World, int, random.Random], Awaitable[str]]]] = {
+    "twilio": (6, twilio),
+    "relay": (3, relay),
+    "samantha": (2, samantha),
+    "elevenlabs": (2, elevenlabs),
+    "vapi": (3, vapi),
+}
+"""how many of 16 calls come by each"""
 SETTINGS = {
     "TRON_BRAIN": "auto",
     "TRON_STT": "deepgram",
     "TRON_TTS": "deepgram",
     "DEEPGRAM_API_KEY": "key",
     "OPENAI_API_KEY": "key",
+    "VAPI_SECRET": "secret",
+    "TRON_TWILIO_MODE": "relay",  # those with a voice take the ticket to the other socket
+    "TRON_RECORD_CALLS": "true",
     "TRON_CALL_GREETING": "true",
     "TRON_SPEECH_TIMEOUT_S": "1",
     "TRON_FIRST_TOKEN_TIMEOUT_S": "2",
@@ -125,17 +144,28 @@ async def _trouble(
 # The callers
 
 
+async def call(world: World, number: int, wire: str) -> str:
+    """One call; how the caller left it."""
+    _, begin = WIRES[wire]
+    return await begin(world, number, random.Random(f"{world.seed}/{number}"))
+
+
 async def _keep_calling(
     world: World, numbers: Iterator[int], made: Counter[str], left: Counter[str]
 ) -> None:
     """One line: a call after the other, for ever."""
+    names, weights = list(WIRES), [weight for weight, _ in WIRES.values()]
     while True:
+        number = next(numbers)
+        chance = random.Random(f"{world.seed}/{number}/wire")
+        [wire] = chance.choices(names, weights)
         try:
-            wire, how = await call(world, next(numbers))
+            how = await call(world, number, wire)
         except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
-            wire, how = "unknown", type(error).__name__
+            how = f"{wire}: {type(error).__name__}"
         made[wire] += 1
         left[how] += 1
+        await asyncio.sleep(chance.uniform(*NEXT_CALL_S))
 
 
 # The hub, seen from outside
@@ -183,10 +213,31 @@ async def _watch(server: Server, seen: list[float]) -> None:
         seen.append(server.rss_mb)
 
 
+async def _summed_up(path: Path) -> int:
+    """Wait until no summary of a call is due, though not for ever; when that was."""
+    due = (
+        "select count(*) from vapi_calls where summary_state in ('none', 'working')"
+        " or (summary_state = 'waiting' and due_at <= ?)"
+    )
+    until = time.monotonic() + QUIET_S
+    while True:
+        now_ms = time.time_ns() // 1_000_000
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            left = database.execute(due, (now_ms,)).fetchone()[0]
+        if not left or time.monotonic() > until:
+            return now_ms
+        await asyncio.sleep(0.5)
+
+
 def _files(home: Path) -> set[str]:
-    """What lies in the data folder, but for what SQLite brings and takes."""
+    """What lies in the data folder, but for recordings and what SQLite brings and takes."""
     found = (str(path.relative_to(home)) for path in home.rglob("*") if path.is_file())
-    return {name for name in found if not name.endswith(("-wal", "-shm", "-journal"))}
+    comes_and_goes = ("-wal", "-shm", "-journal")
+    return {
+        name
+        for name in found
+        if not name.startswith("recordings/") and not name.endswith(comes_and_goes)
+    }
 
 
 # One run
@@ -227,6 +278,7 @@ async def run(*, seconds: float, callers: int, seed: int, folder: Path) -> Repor
             lines = [_keep_calling(world, numbers, made, left) for _ in range(callers)]
             trouble = _trouble(brain, speaker, random.Random(seed), troubles)
             await _for(seconds, *lines, trouble, _watch(server, memory))
+        summed_up = await _summed_up(folder / "data" / "tron.db")
         third = max(1, len(memory) // 3)
         report = Report(
             seed=seed,
@@ -242,6 +294,8 @@ async def run(*, seconds: float, callers: int, seed: int, folder: Path) -> Repor
         )
         look_at_hub(report, _files(folder / "data") - files)
     await look_at_ledger(report, folder / "data" / "tron.db")
+    look_at_vapi(report, folder / "data" / "tron.db", summed_up)
+    look_at_recordings(report, folder / "data")
     look_at_log(report, folder / "hub.log")
     return report
 
@@ -254,8 +308,12 @@ def _session() -> aiohttp.ClientSession:
 
 @contextlib.asynccontextmanager
 async def _world(server: Server, said: Speech, seed: int) -> AsyncIterator[World]:
-    async with _session() as http:
-        yield World(port=server.port, http=http, said=said, seed=seed)
+    async with (
+        _session() as http,
+        FakeTwilio(hub=f"http://127.0.0.1:{server.port}") as carrier,
+        FakeVapi(secret=SETTINGS["VAPI_SECRET"]) as other,
+    ):
+        yield World(port=server.port, http=http, twilio=carrier, vapi=other, said=said, seed=seed)
 
 
 async def _for(seconds: float, *endless: Coroutine[Any, Any, None]) -> None:
@@ -271,9 +329,10 @@ async def _for(seconds: float, *endless: Coroutine[Any, Any, None]) -> None:
 
 async def _warm_up(world: World, speaker: FakeSpeech) -> None:
     """What is loaded once is loaded then: tables, threads, and the local engines."""
+    numbers = itertools.count(-1, -1)
     for cut_after in (None, 2):
         speaker.cut_after = cut_after
-        await asyncio.gather(*(call(world, -number) for number in range(1, WARM_UP + 1)))
+        await asyncio.gather(*(call(world, next(numbers), wire) for wire in WIRES))
     speaker.cut_after = None
 
 

@@ -1,4 +1,4 @@
-"""Callers as there are: short calls by three kinds of wire; they interrupt, vanish and misbehave.
+"""Callers with a voice: short calls by three kinds of wire; they interrupt, vanish and misbehave.
 
 What a caller does follows from its number and the seed. Each returns how it left.
 """
@@ -7,13 +7,15 @@ import asyncio
 import base64
 import contextlib
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 from xml.etree import ElementTree
 
 import aiohttp
 import msgspec
 
+from integrations.twilio.fake import FakeTwilio
+from integrations.vapi.fake import FakeVapi
 from scripts.bench.callers import Caller, Question
 
 RATE = 16_000
@@ -50,24 +52,14 @@ class World(msgspec.Struct, frozen=True):
 
     port: int
     http: aiohttp.ClientSession
+    twilio: FakeTwilio
+    vapi: FakeVapi
     said: Speech
     seed: int
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
-
-
-async def call(world: World, number: int) -> tuple[str, str]:
-    """One call: (wire, how the caller left it)."""
-    chance = random.Random(f"{world.seed}/{number}")
-    wires: list[tuple[str, Callable[..., Awaitable[str]]]] = [
-        ("twilio", _twilio),
-        ("samantha", _samantha),
-        ("elevenlabs", _elevenlabs),
-    ]
-    name, wire = chance.choices(wires, (6, 2, 2))[0]
-    return name, await wire(world, number, chance)
 
 
 # By telephone
@@ -114,7 +106,7 @@ class Phone(Caller):
         return "stopped reading"
 
 
-async def _twilio(world: World, number: int, chance: random.Random) -> str:
+async def twilio(world: World, number: int, chance: random.Random) -> str:
     sid = f"CA{world.seed}-{number}"
     form = {
         "CallSid": sid,
@@ -186,7 +178,7 @@ async def _talk(
         await asyncio.wait([reading])
 
 
-async def _samantha(world: World, number: int, chance: random.Random) -> str:
+async def samantha(world: World, number: int, chance: random.Random) -> str:
     body = {"user_id": f"person-{chance.randrange(NUMBERS)}"}
     async with world.http.post(f"{world.url}/v1/voice/session", json=body) as answer:
         session = (await answer.json())["session_id"]
@@ -225,7 +217,7 @@ async def _samantha(world: World, number: int, chance: random.Random) -> str:
     return left
 
 
-async def _elevenlabs(world: World, number: int, chance: random.Random) -> str:
+async def elevenlabs(world: World, number: int, chance: random.Random) -> str:
     def pong(message: dict[str, Any]) -> dict[str, Any] | None:
         if message["type"] != "ping":
             return None

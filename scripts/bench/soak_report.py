@@ -15,12 +15,16 @@ from tron.calls.ledger import Line
 from tron.calls.replay import Replay
 from tron.calls.tape import Untold
 
-SPARE_FDS = 4
-"""connections that a pool may keep or not"""
+SPARE_FDS = 8
+"""of connections that pools may keep or not: to the database (two each) and to providers"""
 GROWTH = 0.10
 """of resident memory, the last third of the run over the first; measured from a minute on"""
 MEASURED_S = 60.0
 REPLAYED = 300
+WITHOUT_SOUND = ("twilio-relay",)
+"""wires whose carrier hears and speaks: nothing to record, and no tape"""
+STILL_THERE = ("unknown", "hub-stopping")
+"""causes of calls that nobody had ended when all callers had gone"""
 ALARMS = ("Traceback", "task.failed", "was never awaited", "Task was destroyed", "task_exception")
 
 
@@ -53,6 +57,15 @@ class Report(msgspec.Struct, kw_only=True):
     tape_bytes_s: float = 0.0
     """of a call"""
     replayed: int = 0
+    listed_vapi: int = 0
+    """calls in VAPI's ledger"""
+    reported: int = 0
+    """of these with a report"""
+    summaries: dict[str, int] = msgspec.field(default_factory=dict)
+    recorded: int = 0
+    recorded_both: int = 0
+    """recordings in which both sides speak"""
+    recorded_s: float = 0.0
     before: Figures
     after: Figures
     rss_first_mb: float
@@ -78,7 +91,9 @@ def look_at_hub(report: Report, new_files: set[str]) -> None:
 
 async def look_at_ledger(report: Report, path: Path) -> None:
     with contextlib.closing(sqlite3.connect(path)) as database:
-        calls = database.execute("select id, ended_at, started_at, cause from calls").fetchall()
+        calls = database.execute(
+            "select id, ended_at, started_at, wire, cause from calls"
+        ).fetchall()
         ended = dict(
             database.execute(
                 "select call_id, count(*) from call_events where kind = 'ended' group by 1"
@@ -90,18 +105,39 @@ async def look_at_ledger(report: Report, path: Path) -> None:
         report.causes = dict(Counter(cause or "none" for *_, cause in calls))
         report.turns = kinds.get("turn_began", 0)
         report.interrupted = kinds.get("turn_dropped", 0)
-        report.call_s = sum(ended_at - began for _, ended_at, began, _ in calls if ended_at) / 1000
+        report.call_s = sum(ended_at - began for _, ended_at, began, *_ in calls if ended_at) / 1000
         report.tape_bytes_s = tapes / max(report.call_s, 1.0)
-        for id, ended_at, _, cause in calls:
-            if ended_at is None or not cause or cause == "unknown":
-                report.faults.append(f"call {id} has no end or no cause")
+        for id, ended_at, _, _, cause in calls:
+            if ended_at is None or not cause or cause in STILL_THERE:
+                report.faults.append(f"call {id} has no end or no cause ({cause})")
             if ended.get(id, 0) != 1:
                 report.faults.append(f"call {id} has {ended.get(id, 0)} endings")
-        chosen = random.Random(report.seed).sample(calls, min(REPLAYED, len(calls)))
-        for id, *_ in chosen:
+        taped = [id for id, _, _, wire, _ in calls if wire not in WITHOUT_SOUND]
+        for id in random.Random(report.seed).sample(taped, min(REPLAYED, len(taped))):
             if different := await _replayed(database, id):
                 report.faults.append(f"call {id} replayed is different {different}")
             report.replayed += 1
+
+
+def look_at_vapi(report: Report, path: Path, now_ms: int) -> None:
+    """`now_ms`: when what was due should have been done."""
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        calls = database.execute(
+            "select call_id, status, ended_at, ended_reason, report, summary_state, due_at"
+            " from vapi_calls"
+        ).fetchall()
+        still = "select count(*) from sessions where channel = 'vapi' and ended_at is null"
+        talking = database.execute(still).fetchone()[0]
+    report.listed_vapi = len(calls)
+    report.reported = sum(told is not None for *_, told, _, _ in calls)
+    report.summaries = dict(Counter(state for *_, state, _ in calls))
+    for id, status, ended_at, reason, _, state, due_at in calls:
+        if status != "ended" or ended_at is None or not reason:
+            report.faults.append(f"call {id} has no end or no cause ({status}, {reason})")
+        if state != "done" and not (state == "waiting" and due_at > now_ms):
+            report.faults.append(f"call {id} was not summed up ({state})")
+    if talking:
+        report.faults.append(f"{talking} sessions of VAPI's calls are open")
 
 
 async def _replayed(database: sqlite3.Connection, id: str) -> str:
@@ -137,6 +173,16 @@ def show(report: Report, console: Console) -> None:
         ("calls in the ledger", f"{report.listed}, {report.call_s / 60:.0f} minutes"),
         ("their endings", _listed(report.causes)),
         ("turns", f"{report.turns}, of these cut short {report.interrupted}"),
+        (
+            "calls in VAPI's ledger",
+            f"{report.listed_vapi}, with a report {report.reported}; "
+            f"summaries: {_listed(report.summaries)}",
+        ),
+        (
+            "recordings",
+            f"{report.recorded}, {report.recorded_s / 60:.0f} minutes, "
+            f"with both voices {report.recorded_both}",
+        ),
         ("tapes", f"{report.tape_bytes_s:.0f} bytes a call-second"),
         ("replayed the same", f"{report.replayed} calls looked at"),
         (

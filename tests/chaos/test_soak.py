@@ -28,7 +28,9 @@ async def test_a_minute_of_calls_that_go_wrong_leaves_nothing_behind(tmp_path: P
     report = await soak.run(seconds=15, callers=6, seed=7, folder=tmp_path)
     assert report.faults == []
     assert report.listed >= 12
-    assert report.replayed == report.listed
+    assert 0 < report.replayed == report.recorded < report.listed
+    assert report.recorded_both > 0
+    assert 0 < report.reported < report.listed_vapi
     assert report.turns > 0
     assert report.troubles > 0
 
