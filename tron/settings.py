@@ -123,7 +123,7 @@ class Settings:
     )
     context_tokens: int = _setting(
         "TRON_CONTEXT_TOKENS",
-        16_000,
+        32_000,
         "tokens of conversation sent to the model; older is summarised",
     )
     fake_tokens: int = _setting("TRON_FAKE_TOKENS", 20, "length of the fake brain's reply")

@@ -11,7 +11,9 @@ UNLIMITED = resource.RLIM_INFINITY
 
 
 async def test_a_full_disk_refuses_plainly_and_recovers(hub: Hubs, fake: FakeProvider) -> None:
-    running = await hub(TRON_BRAIN="openai", OPENAI_BASE_URL=fake.base_url)
+    running = await hub(
+        TRON_BRAIN="openai", OPENAI_BASE_URL=fake.base_url, TRON_CONTEXT_TOKENS="1000000"
+    )
     running.allow("store", "SQLITE", "unwritten", "unsaved")
 
     def said(text: str) -> dict[str, Any]:
