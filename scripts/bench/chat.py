@@ -70,6 +70,7 @@ FULL = (
     Scenario(100, 0, 1000),
     Scenario(1, PACE_MS, 8),
     Scenario(20, PACE_MS, 100),
+    Scenario(50, PACE_MS, 200),
     Scenario(100, PACE_MS, 400),
 )
 QUICK = (Scenario(20, 0, 400), Scenario(100, PACE_MS, 200))

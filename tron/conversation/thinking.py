@@ -267,12 +267,17 @@ class Thinking:
 
     async def _first(self, stream: Parts, round: _Round) -> Batches:
         """The beginning of an answer: it may be long in coming."""
-        first = self._tasks.start(_first_of(stream), "first words")
+        came = asyncio.Event()  # heard of one turn of the loop earlier than the task's own end
+        first = self._tasks.start(_first_of(stream, came), "first words")
         try:
             patience = FIRST_KEEP_ALIVE_S
-            while not (await asyncio.wait({first}, timeout=patience))[0]:
-                yield [KeepAlive()]
-                patience = KEEP_ALIVE_S
+            while not came.is_set():
+                try:
+                    async with asyncio.timeout(patience):
+                        await came.wait()
+                except TimeoutError:
+                    yield [KeepAlive()]
+                    patience = KEEP_ALIVE_S
         finally:
             if not first.done():
                 first.cancel()
@@ -383,9 +388,11 @@ class Thinking:
         await self._tasks.close()
 
 
-async def _first_of(stream: Parts) -> list[Part] | TronError:
+async def _first_of(stream: Parts, came: asyncio.Event) -> list[Part] | TronError:
     """The first batch; empty if there is none. A failure is no failure of the task that waits."""
     try:
         return await anext(stream, [])
     except TronError as error:
         return error
+    finally:
+        came.set()
