@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+from pydantic import BaseModel, Field
 
 from tron.brain.prices import Prices
 from tron.calls.ledger import Line, Record
@@ -74,21 +75,23 @@ def _written(took: Used | Recognised | Synthesised) -> str:
     return msgspec.json.encode(took).decode()
 
 
-# The view
+# The view, as the API shows it
 
 
-class ModelCost(msgspec.Struct, kw_only=True):
-    """What one model did."""
+class ModelCost(BaseModel):
+    """What one language model did."""
 
     model: str
     turns: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
-    estimated: bool = False
+    estimated: bool = Field(
+        default=False, description="the hub counted tokens, the provider did not say"
+    )
     usd: float | None = 0.0
 
 
-class HeardCost(msgspec.Struct, kw_only=True):
+class HeardCost(BaseModel):
     """What one engine heard."""
 
     engine: str
@@ -96,7 +99,7 @@ class HeardCost(msgspec.Struct, kw_only=True):
     usd: float | None = 0.0
 
 
-class SaidCost(msgspec.Struct, kw_only=True):
+class SaidCost(BaseModel):
     """What one engine said."""
 
     engine: str
@@ -104,23 +107,20 @@ class SaidCost(msgspec.Struct, kw_only=True):
     usd: float | None = 0.0
 
 
-class LineCost(msgspec.Struct, kw_only=True):
-    """What the wire took; carriers charge for minutes begun."""
+class LineCost(BaseModel):
+    """What the wire took."""
 
     wire: str
-    minutes: int
+    minutes: int = Field(description="begun ones, as carriers charge them")
     usd: float | None
 
 
-class CallCost(msgspec.Struct, kw_only=True):
-    """All of it."""
+class CallCost(BaseModel):
+    """What the call cost; null where a price is not known (`TRON_PRICES`)."""
 
-    usd: float | None
-    """None: a part of it has no known price"""
-    estimated: bool
-    """tokens were counted by the hub, or `unmetered_turns` are not in it"""
-    unmetered_turns: int
-    """turns that were cut off or failed, of which nobody told how much they took"""
+    usd: float | None = Field(description="all of it; null if a part is")
+    estimated: bool = Field(description="tokens were counted by the hub, or turns are missing")
+    unmetered_turns: int = Field(description="cut off or failed: nobody told what they took")
     model: list[ModelCost]
     recognition: list[HeardCost]
     synthesis: list[SaidCost]

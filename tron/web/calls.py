@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from quart import Blueprint, send_file
 
 from tron.calls import latency
-from tron.calls.cost import cost
+from tron.calls.cost import CallCost, cost
 from tron.calls.ledger import Record
 from tron.clock import iso
 from tron.errors import Conflict, NotFound
@@ -63,53 +63,6 @@ class CallTurn(BaseModel):
     total_ms: int | None = Field(description="from the caller's last sound to the first audio")
 
 
-class ModelPart(BaseModel):
-    """What one language model did."""
-
-    model: str
-    turns: int
-    input_tokens: int
-    output_tokens: int
-    estimated: bool = Field(description="the hub counted tokens, the provider did not say")
-    usd: float | None
-
-
-class RecognitionPart(BaseModel):
-    """What one engine heard."""
-
-    engine: str
-    seconds: float
-    usd: float | None
-
-
-class SynthesisPart(BaseModel):
-    """What one engine said."""
-
-    engine: str
-    characters: int
-    usd: float | None
-
-
-class LinePart(BaseModel):
-    """What the wire took."""
-
-    wire: str
-    minutes: int = Field(description="begun ones, as carriers charge them")
-    usd: float | None
-
-
-class CallCost(BaseModel):
-    """What the call cost; null where a price is not known (`TRON_PRICES`)."""
-
-    usd: float | None = Field(description="all of it; null if a part is")
-    estimated: bool = Field(description="tokens were counted by the hub, or turns are missing")
-    unmetered_turns: int = Field(description="cut off or failed: nobody told what they took")
-    model: list[ModelPart]
-    recognition: list[RecognitionPart]
-    synthesis: list[SynthesisPart]
-    line: LinePart
-
-
 class CallDetail(CallSummary):
     """A call with its timeline."""
 
@@ -140,10 +93,9 @@ def routes(hub: "Hub") -> Blueprint:
     async def call(id: str) -> Any:
         """A call with all that happened in it."""
         record, lines = await hub.switchboard.ledger.read(principal().client_id, id)
-        spent = cost(record, lines, hub.brain.prices, hub.clock.now_ms())
         return CallDetail(
             **_summary(record).model_dump(),
-            cost=CallCost.model_validate(msgspec.to_builtins(spent)),
+            cost=cost(record, lines, hub.brain.prices, hub.clock.now_ms()),
             turns=[CallTurn(**msgspec.structs.asdict(turn)) for turn in latency.turns(lines)],
             timeline=[
                 TimelineEntry(

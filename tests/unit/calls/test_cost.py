@@ -58,7 +58,7 @@ def test_every_part_is_counted_and_priced() -> None:
         cost.used(2, done("m", None)),  # nobody knew the price then; now it is set
     )
     found = cost.cost(CALL, lines, PRICES, now=0)
-    assert msgspec.to_builtins(found) == {
+    assert found.model_dump() == {
         "usd": 0.002 + 0.002 + 0.9 + 0.1 + 0.02,
         "estimated": False,
         "unmetered_turns": 0,
@@ -76,7 +76,7 @@ def test_every_part_is_counted_and_priced() -> None:
         "synthesis": [{"engine": "elevenlabs", "characters": 2_000, "usd": 0.1}],
         "line": {"wire": "twilio", "minutes": 2, "usd": 0.02},
     }
-    shown = costs(msgspec.to_builtins(found))
+    shown = costs(found.model_dump())
     assert shown[0] == "cost: 1.0240 USD"
     assert "  deepgram: 90.0 s heard, 0.9000 USD" in shown
 
@@ -91,7 +91,7 @@ def test_what_has_no_price_costs_null_and_so_does_the_whole() -> None:
     assert (found.usd, found.model[0].usd, found.recognition[0].usd) == (None, None, None)
     assert found.line.usd is None
     assert found.estimated
-    assert costs(msgspec.to_builtins(found))[0] == "cost: price unknown (estimated)"
+    assert costs(found.model_dump())[0] == "cost: price unknown (estimated)"
 
 
 def test_what_runs_in_the_hub_is_free_and_a_browser_has_no_carrier() -> None:
