@@ -356,13 +356,13 @@ def test_ctrl_c_ends_the_answer_and_ctrl_d_the_chat(stand_in: tuple[type[StandIn
 
 def until(terminal: int, *words: str) -> str:
     """What the terminal shows up to `words`, in that order; fails after a while without them."""
-    shown = ""
-    wanted = re.compile(".*".join(map(re.escape, words)), re.DOTALL)
+    shown = b""  # a read may end within a character
+    wanted = re.compile(b".*".join(re.escape(word.encode()) for word in words), re.DOTALL)
     while not wanted.search(shown):
         ready, _, _ = select.select([terminal], [], [], PATIENCE_S)
         assert ready, f"no {words!r} in {shown!r}"
-        shown += os.read(terminal, 4096).decode(errors="replace")
-    return shown
+        shown += os.read(terminal, 4096)
+    return shown.decode(errors="replace")
 
 
 def test_a_token_is_printed_once_and_can_be_revoked() -> None:
