@@ -17,11 +17,10 @@ from tests.harness.hub import TRON, Hubs, RunningHub
 from tests.harness.waiting import PATIENCE_S
 from tests.scenario.test_twilio import (
     CALLER,
-    PUBLIC,
-    TOKEN,
     answered,
     detail,
     spoken,
+    telephones,
     understood,
 )
 
@@ -36,23 +35,10 @@ def worlds(hub: Hubs) -> Worlds:
 
     @asynccontextmanager
     async def make(**settings: Any) -> AsyncIterator[World]:
-        async with (
-            FakeSpeech(key="key", text=WORDS) as speech,
-            FakeTwilio(hub="http://127.0.0.1:1", auth_token=TOKEN) as twilio,
-        ):
-            running = await hub(
-                TRON_BRAIN="offline",
-                TWILIO_ACCOUNT_SID=twilio.account_sid,
-                TWILIO_AUTH_TOKEN=TOKEN,
-                TWILIO_PHONE_NUMBER="+15005550006",
-                TWILIO_API_URL=twilio.rest_url,
-                TRON_PUBLIC_URL=PUBLIC,
-                ELEVENLABS_API_KEY="key",
-                ELEVENLABS_API_URL=speech.url,
-                **settings,
-            )
-            twilio.hub, twilio.public_url = running.base_url, PUBLIC
-            yield twilio, running, speech
+        async with FakeSpeech(key="key", text=WORDS) as speech:
+            provider = {"ELEVENLABS_API_KEY": "key", "ELEVENLABS_API_URL": speech.url}
+            async with telephones(hub, **provider, **settings) as (twilio, running):
+                yield twilio, running, speech
 
     return make
 

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -24,27 +25,28 @@ CALLER = "+14155550100"
 Phones = Callable[..., AbstractAsyncContextManager[tuple[FakeTwilio, RunningHub]]]
 
 
+@asynccontextmanager
+async def telephones(hub: Hubs, **settings: Any) -> AsyncIterator[tuple[FakeTwilio, RunningHub]]:
+    """A carrier and a hub that know each other."""
+    # The hub must know the account's address, and the account the hub's.
+    async with FakeTwilio(hub="http://127.0.0.1:1", auth_token=TOKEN) as twilio:
+        running = await hub(
+            TRON_BRAIN="offline",
+            TWILIO_ACCOUNT_SID=twilio.account_sid,
+            TWILIO_AUTH_TOKEN=TOKEN,
+            TWILIO_PHONE_NUMBER="+15005550006",
+            TWILIO_API_URL=twilio.rest_url,
+            TRON_PUBLIC_URL=PUBLIC,
+            **settings,
+        )
+        twilio.hub, twilio.public_url = running.base_url, PUBLIC
+        yield twilio, running
+
+
 @pytest.fixture
 def phones(hub: Hubs) -> Phones:
     """`async with phones(TRON_TWILIO_MODE="relay") as (twilio, running):`"""
-
-    @asynccontextmanager
-    async def make(**settings: Any) -> AsyncIterator[tuple[FakeTwilio, RunningHub]]:
-        # The hub must know the account's address, and the account the hub's.
-        async with FakeTwilio(hub="http://127.0.0.1:1", auth_token=TOKEN) as twilio:
-            running = await hub(
-                TRON_BRAIN="offline",
-                TWILIO_ACCOUNT_SID=twilio.account_sid,
-                TWILIO_AUTH_TOKEN=TOKEN,
-                TWILIO_PHONE_NUMBER="+15005550006",
-                TWILIO_API_URL=twilio.rest_url,
-                TRON_PUBLIC_URL=PUBLIC,
-                **settings,
-            )
-            twilio.hub, twilio.public_url = running.base_url, PUBLIC
-            yield twilio, running
-
-    return make
+    return partial(telephones, hub)
 
 
 async def spoken(text: str) -> bytes:
