@@ -9,7 +9,7 @@ import re
 from typing import NamedTuple
 
 from tron.brain.offline.intents import Intent, Known, understand
-from tron.brain.offline.rules import rule
+from tron.brain.offline.rules import Rule
 from tron.brain.offline.times import has_moment
 from tron.brain.offline.words import tidy, unwrap
 
@@ -35,40 +35,40 @@ _WHO = rf"(?P<who>{_PHONE}|[^\W\d_][\w'-]{{0,40}}(?: [^\W\d_][\w'-]{{1,40}}){{0,
 _FILE = r"[`\"“]?(?P<path>[\w./-]{1,120}\.[a-z0-9]{1,8})[`\"”]?"
 
 _RULES = [
-    rule("remember", rf"(?:remember|memori[sz]e|note(?: down)?|keep) (?P<text>{_BEFORE})$"),
-    rule("fetch", r"(?:fetch|get|open|load|download|read|visit)(?: the page)?(?: at)? "
+    Rule("remember", rf"(?:remember|memori[sz]e|note(?: down)?|keep) (?P<text>{_BEFORE})$"),
+    Rule("fetch", r"(?:fetch|get|open|load|download|read|visit)(?: the page)?(?: at)? "
                   r"(?P<url>https?://\S+?)[.,;]?$"),
-    rule("run", r"(?:run|execute)(?: the)?(?: shell)?(?: command)? [`\"“](?P<command>.+)[`\"”]$"),
-    rule("run", rf"(?:run|execute)(?: the)?(?: shell)?(?: command:?)? "
+    Rule("run", r"(?:run|execute)(?: the)?(?: shell)?(?: command)? [`\"“](?P<command>.+)[`\"”]$"),
+    Rule("run", rf"(?:run|execute)(?: the)?(?: shell)?(?: command:?)? "
                 rf"(?P<command>(?:{_PROGRAMS})\b.*)"),
-    rule("run", r"(?:run|execute|start)(?: all)?(?: of)?(?: the| our| my)? (?P<tests>tests?)"
+    Rule("run", r"(?:run|execute|start)(?: all)?(?: of)?(?: the| our| my)? (?P<tests>tests?)"
                 r"(?: suite)?$"),
-    rule("write", rf"(?:write|save|put|store)(?: down)? (?P<text>.+?) "
+    Rule("write", rf"(?:write|save|put|store)(?: down)? (?P<text>.+?) "
                   rf"(?:to|in|into|as)(?: (?:a|the))?(?: file)?(?: (?:called|named))? {_FILE}$"),
-    rule("write", rf"(?:create|make|write)(?: a| the)? file(?: called| named)? {_FILE}"
+    Rule("write", rf"(?:create|make|write)(?: a| the)? file(?: called| named)? {_FILE}"
                   rf"(?: (?:with|saying|containing|holding)|:) (?P<text>.+)"),
-    rule("read", rf"(?:read|show|open)(?: me)?(?: the)?(?: file)? {_FILE}$"),
-    rule("slack", r"(?:post|send|write|say|put)(?: (?P<text>.+?))? (?:to|in|into|on) "
+    Rule("read", rf"(?:read|show|open)(?: me)?(?: the)?(?: file)? {_FILE}$"),
+    Rule("slack", r"(?:post|send|write|say|put)(?: (?P<text>.+?))? (?:to|in|into|on) "
                   r"(?P<who>[#@][\w.-]{1,80})(?: (?:on|in) slack)?$"),
-    rule("slack", r"(?:post|send|write|message|tell)(?: to| in)? (?P<who>[#@][\w.-]{1,80})"
+    Rule("slack", r"(?:post|send|write|message|tell)(?: to| in)? (?P<who>[#@][\w.-]{1,80})"
                   r"(?: (?:on|in) slack)?(?: that| saying|:|,)? (?P<text>.+)"),
-    rule("sms", r"(?:text|sms) (?P<who>me)(?: back)?(?P<text>)$"),
-    rule("sms", r"(?:text|sms) (?P<who>me)(?: back)?(?: that| saying| with|:|,)? (?P<text>.+)"),
-    rule("sms", r"send (?P<who>me) (?:a |an )?(?:text|sms|text message)"
+    Rule("sms", r"(?:text|sms) (?P<who>me)(?: back)?(?P<text>)$"),
+    Rule("sms", r"(?:text|sms) (?P<who>me)(?: back)?(?: that| saying| with|:|,)? (?P<text>.+)"),
+    Rule("sms", r"send (?P<who>me) (?:a |an )?(?:text|sms|text message)"
                 r"(?:(?: that| saying| with|:|,)? (?P<text>.+))?$"),
-    rule("sms", r"send (?P<text>.+?) to (?P<who>me)(?: (?:by|as an?) (?:text|sms|text message))$"),
-    rule("sms", rf"(?:text|sms) {_WHO}(?: that| saying| with|:|,)? (?P<text>.+)"),
-    rule("sms", rf"send (?:a |an )?(?:text|sms|text message) to {_WHO}"
+    Rule("sms", r"send (?P<text>.+?) to (?P<who>me)(?: (?:by|as an?) (?:text|sms|text message))$"),
+    Rule("sms", rf"(?:text|sms) {_WHO}(?: that| saying| with|:|,)? (?P<text>.+)"),
+    Rule("sms", rf"send (?:a |an )?(?:text|sms|text message) to {_WHO}"
                 rf"(?: that| saying| with|:|,)? (?P<text>.+)"),
-    rule("sms", rf"send {_WHO} (?:a |an )?(?:text|sms|text message)"
+    Rule("sms", rf"send {_WHO} (?:a |an )?(?:text|sms|text message)"
                 rf"(?: that| saying| with|:|,)? (?P<text>.+)"),
-    rule("call", rf"(?:call|phone|ring)(?: up)? {_WHO}"
+    Rule("call", rf"(?:call|phone|ring)(?: up)? {_WHO}"
                  rf"(?:,? (?:and|to) (?:say|tell (?:them|him|her))|,? saying|,|:)(?: that)? "
                  rf"(?P<text>.+)"),
-    rule("call", rf"(?:call|phone|ring)(?: up)? {_WHO},? (?:and|to) (?P<text>ask .+)"),
+    Rule("call", rf"(?:call|phone|ring)(?: up)? {_WHO},? (?:and|to) (?P<text>ask .+)"),
 ]  # fmt: skip
-_REMIND = rule("remind", r"remind me (?P<text>.+)")[1]
-_ASK = rule("ask", r"ask {who}(?:,|:)? (?P<text>.+)")[1]
+_REMIND = Rule("remind", r"remind me (?P<text>.+)")
+_ASK = Rule("ask", r"ask {who}(?:,|:)? (?P<text>.+)")
 _NOT_CALLED = frozenset("me you us it them him her back this that a an the on for off in".split())
 _NOT_TEXTED = frozenset("you us it them him her this that a an the editor file to".split())
 
@@ -138,11 +138,11 @@ def chore_of(clause: str, known: Known) -> Chore:
     wanted = unwrap(line, known.me).text
     if (reminded := _REMIND.match(wanted)) and has_moment(reminded["text"]):
         return Chore("remind", {"text": reminded["text"]}, clause)
-    for name, pattern in _RULES:
-        found = pattern.match(wanted)
-        if found is not None and _means(name, found):
+    for rule in _RULES:
+        found = rule.match(wanted)
+        if found is not None and _means(rule.name, found):
             slots = {key: value.strip() for key, value in found.groupdict().items() if value}
-            return Chore(name, slots, clause)
+            return Chore(rule.name, slots, clause)
     if (asked := _ASK.match(wanted)) and (who := known.names.get(asked["who"].lower())):
         return Chore("ask", {"who": who, "text": asked["text"].strip()}, clause)
     intent = understand(wanted, known)

@@ -29,7 +29,7 @@ LONGEST_SMALL_TALK = 160
 """characters; longer texts are only read for requests that carry a text (remember, search, …)"""
 
 
-CHAT_FIRST = [rule for rule in CHAT if rule[0] in ("danger", "human", "no_call", "privacy")]
+CHAT_FIRST = [rule for rule in CHAT if rule.name in ("danger", "human", "no_call", "privacy")]
 """would otherwise be taken for a fact or something to look up"""
 _BULLETS = re.compile(r"(?:^| )[-*•] ")
 PRONOUNS = frozenset(("it", "that", "this", "what she said", "what he said", "what they said",
@@ -92,15 +92,15 @@ def _looked_up_here(wanted: str) -> Intent | None:
     """Contacts and knowledge are looked up before the web: `look up contact Bob`."""
     if len(wanted) > LONGEST_SMALL_TALK:
         return None
-    for name, pattern in SMALL:
-        if name in ("contact", "knowledge", "goodbye") and (found := pattern.match(wanted)):
-            return Intent(name, _slots(found))
+    for rule in SMALL:
+        if rule.name in ("contact", "knowledge", "goodbye") and (found := rule.match(wanted)):
+            return Intent(rule.name, _slots(found))
     return None
 
 
 def _first(rules: list[Rule], wanted: str, known: Known) -> Intent | None:
-    for name, pattern in rules:
-        found = pattern.match(wanted)
+    for rule in rules:
+        name, found = rule.name, rule.match(wanted)
         if found is None:
             continue
         slots = _slots(found)
@@ -126,8 +126,8 @@ def _named(who: str, known: Known) -> str:
 
 def _asking(wanted: str, known: Known) -> Intent | None:
     """Something for somebody else: a question, a task or a message."""
-    for name, pattern in ASKING:
-        found = pattern.match(wanted)
+    for rule in ASKING:
+        name, found = rule.name, rule.match(wanted)
         if found is None:
             continue
         who = _named(found["who"], known)
@@ -155,8 +155,8 @@ def _asking(wanted: str, known: Known) -> Intent | None:
 def _fact(wanted: str, asked: bool) -> Intent | None:
     if asked or len(wanted) > LONGEST_SMALL_TALK:
         return None
-    for name, pattern in FACTS:
-        found = pattern.match(wanted)
+    for rule in FACTS:
+        name, found = rule.name, rule.match(wanted)
         if found is None:
             continue
         if name == "name" and not _all_name(found["value"], wanted):
@@ -183,8 +183,8 @@ def _small(wanted: str, known: Known) -> Intent | None:
     found = SUM.match(wanted)
     if found and (value := work_out(found["sum"])) is not None:
         return Intent("sum", {"text": found["sum"].strip(), "value": value})
-    for name, pattern in (*SMALL, *CHAT):
-        match = pattern.match(wanted)
+    for rule in (*SMALL, *CHAT):
+        name, match = rule.name, rule.match(wanted)
         if match is None:
             continue
         slots = _slots(match)

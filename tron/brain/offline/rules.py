@@ -6,8 +6,7 @@ however long the utterance is. Named groups become the slots of the intent.
 """
 
 import re
-
-Rule = tuple[str, re.Pattern[str]]
+from functools import cached_property
 
 _PARTS = {
     "{who}": r"(?P<who>[\w.'-]{1,40})",
@@ -16,40 +15,55 @@ _PARTS = {
 }
 
 
-def rule(name: str, pattern: str) -> Rule:
-    """One row of a table. Line breaks and the space around them do not count."""
-    joined = "".join(line.strip() for line in pattern.strip().split("\n"))
-    for part, meaning in _PARTS.items():
-        joined = joined.replace(part, meaning)
-    return name, re.compile(joined, re.IGNORECASE)
+class Rule:
+    """One row of a table: an intent and the pattern of the words that mean it.
+
+    Line breaks and the space around them do not count. The pattern is compiled when it is first
+    asked: all of them together take 40 ms, and a hub that has a model may never ask.
+    """
+
+    def __init__(self, name: str, pattern: str) -> None:
+        self.name = name
+        self._source = pattern
+
+    def match(self, wanted: str) -> re.Match[str] | None:
+        """How `wanted` begins with the pattern."""
+        return self._pattern.match(wanted)
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        joined = "".join(line.strip() for line in self._source.strip().split("\n"))
+        for part, meaning in _PARTS.items():
+            joined = joined.replace(part, meaning)
+        return re.compile(joined, re.IGNORECASE)
 
 
 # Requests that carry a text of the person's, of any length.
 CARRYING = [
-    rule(
+    Rule(
         "journal_write",
         r"""
         (?:note|write|put|add|record|log|jot)(?: this| that| it)?(?: down)? (?:in|to|into) (?:your|
         the|my) (?:journal|diary|log)(?: that|:|,)? (?P<text>.+)
         """,
     ),
-    rule(
+    Rule(
         "journal_write",
         r"""
         (?:journal|write a journal entry|make a journal entry|add a journal entry)
         (?: about| saying| that|:)* (?P<text>.+)
         """,
     ),
-    rule(
+    Rule(
         "message",
         r"""
         (?:take|leave|write down|pass on|send)(?: down)? (?:a |this )?message (?:for|to) {who}
         (?: that| saying|:|,|\.)? (?P<text>.+)
         """,
     ),
-    rule("message", r"(?:leave|send|give) {who} a message(?: that| saying|:|,)? (?P<text>.+)"),
-    rule("message_to", r"(?:take|leave|pass on|send)(?: down)? a message (?:for|to) {who}"),
-    rule(
+    Rule("message", r"(?:leave|send|give) {who} a message(?: that| saying|:|,)? (?P<text>.+)"),
+    Rule("message_to", r"(?:take|leave|pass on|send)(?: down)? a message (?:for|to) {who}"),
+    Rule(
         "share",
         r"""
         (?:share (?:with|to) (?:the team|everyone|everybody|the others|all)|
@@ -57,29 +71,29 @@ CARRYING = [
         (?P<text>.+)
         """,
     ),
-    rule(
+    Rule(
         "remember_shared",
         r"""
         remember (?:for|with) (?:everyone|everybody|the team|all of you|all){that}(?P<text>.+)
         """,
     ),
-    rule(
+    Rule(
         "recall",
         r"""
         (?:do you remember|remember|recall|remind me) (?P<query>(?:what|where|when|who|which|
         how|about|of|if|whether)\b.+)
         """,
     ),
-    rule("remember_to", r"remind me to (?P<text>.+)"),
-    rule("remember_to", r"remind me (?P<when>(?:[\w:]{1,20} ){1,4}?)to (?P<text>.+)"),
-    rule("recall", r"do you remember (?P<query>(?!that\b|me\b|who i am).+)"),
-    rule(
+    Rule("remember_to", r"remind me to (?P<text>.+)"),
+    Rule("remember_to", r"remind me (?P<when>(?:[\w:]{1,20} ){1,4}?)to (?P<text>.+)"),
+    Rule("recall", r"do you remember (?P<query>(?!that\b|me\b|who i am).+)"),
+    Rule(
         "remember_to",
         r"""
         (?:remember|don'?t forget|do not forget|remind me|make a note) to (?P<text>.+)
         """,
     ),
-    rule(
+    Rule(
         "remember",
         r"""
         (?:remember|don'?t forget|do not forget|keep in mind|bear in mind|note down|make a note|
@@ -87,29 +101,29 @@ CARRYING = [
         (?: the fact)?(?: that| this| these| the following|:|,)* (?P<text>.+)
         """,
     ),
-    rule(
+    Rule(
         "web",
         r"""
         (?:search|look)(?: on| in)?(?: the)? (?:web|internet|online|net)
         (?: for| about)? (?P<query>.+)
         """,
     ),
-    rule(
+    Rule(
         "web",
         r"""
         (?:(?:do )?a )?(?:web ?search|search|google|search up|look up|look online)
         (?: for| about| on)? (?P<query>.+)
         """,
     ),
-    rule("forget_all", r"(?:forget|delete|erase|clear|wipe) (?:everything|all|it all|my data)\b.*"),
-    rule(
+    Rule("forget_all", r"(?:forget|delete|erase|clear|wipe) (?:everything|all|it all|my data)\b.*"),
+    Rule(
         "never_mind",
         r"""
         (?:forget (?:it|that|about it|this)|never ?mind|no worries|cancel|stop|stop it|whatever|
         skip it)(?: then| for now)?$
         """,
     ),
-    rule(
+    Rule(
         "forget",
         r"""
         (?:forget(?: the)?(?: memory| fact| note)?|
@@ -117,7 +131,7 @@ CARRYING = [
         (?: that| about| of| what i (?:said|told you) about)? (?P<text>.+)
         """,
     ),
-    rule(
+    Rule(
         "contact_save",
         r"""
         (?:save|add|store|create) (?:a |the )?(?:new )?contact:? (?P<text>.+)
@@ -127,24 +141,24 @@ CARRYING = [
 
 # Something for somebody else; `who` must be a persona, except to be told something.
 ASKING = [
-    rule("ask", r"(?:ask|check with|consult(?: with)?) {who}(?:,|:)? (?P<text>.+)"),
-    rule("ask", r"(?:see|find out) what {who} (?P<text>(?:thinks|says|feels)\b.*)"),
-    rule("tell", r"say (?P<text>.{1,60}) to {who}$"),
-    rule("tell", r"let {who} know(?:,|:)? (?P<text>.+)"),
-    rule("delegate", r"(?:have|get|let) {who} (?:to )?(?P<text>.+)"),
-    rule(
+    Rule("ask", r"(?:ask|check with|consult(?: with)?) {who}(?:,|:)? (?P<text>.+)"),
+    Rule("ask", r"(?:see|find out) what {who} (?P<text>(?:thinks|says|feels)\b.*)"),
+    Rule("tell", r"say (?P<text>.{1,60}) to {who}$"),
+    Rule("tell", r"let {who} know(?:,|:)? (?P<text>.+)"),
+    Rule("delegate", r"(?:have|get|let) {who} (?:to )?(?P<text>.+)"),
+    Rule(
         "delegate",
         r"""
         (?:delegate|assign|hand|give|pass) (?:this |the task )?to {who}(?:,|:)? (?:to )?
         (?P<text>.+)
         """,
     ),
-    rule("tell", r"(?:tell|inform|message) {who}(?:,|:)? (?P<text>.+)"),
+    Rule("tell", r"(?:tell|inform|message) {who}(?:,|:)? (?P<text>.+)"),
 ]
 
 # Facts about the person that are worth keeping without being asked to.
 FACTS = [
-    rule(
+    Rule(
         "name",
         r"""
         (?:my (?:full |first |last )?name(?:'s| is)|(?:i am|i'm|im) (?:called|named)|call me|
@@ -154,20 +168,20 @@ FACTS = [
         [^\W\d_][\w'-]{0,30}){0,2})
         """,
     ),
-    rule(
+    Rule(
         "named",
         r"""
         my (?P<key>[\w'-]{1,20}(?: [\w'-]{1,20})?)(?:'s name)?(?: is|'s) (?:(?:called|named) )
         (?P<value>.+)
         """,
     ),
-    rule(
+    Rule(
         "named",
         r"""
         my (?P<key>[\w-]{1,20}(?: [\w-]{1,20})?)'?s name(?: is|'s) (?P<value>.+)
         """,
     ),
-    rule(
+    Rule(
         "own",
         r"""
         my (?P<key>fav(?:ou?rite) [\w-]{1,20}(?: [\w-]{1,20})?|birthday|e-?mail(?: address)?|
@@ -175,14 +189,14 @@ FACTS = [
         team|time ?zone|native language|hobby|mother|father|brother|sister)(?: is|'s) (?P<value>.+)
         """,
     ),
-    rule(
+    Rule(
         "own",
         r"""
         i (?P<key>live in|work (?:at|for|as|in)|prefer|am allergic to|was born (?:in|on)) (?P<value>
         .+)
         """,
     ),
-    rule("own", r"(?:i'm|im) (?P<key>allergic to|vegan|vegetarian)(?P<value>.*)"),
+    Rule("own", r"(?:i'm|im) (?P<key>allergic to|vegan|vegetarian)(?P<value>.*)"),
 ]
 
 SUM = re.compile(

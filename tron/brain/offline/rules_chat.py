@@ -3,24 +3,24 @@
 Tried last, on short utterances only; see rules.py for their form.
 """
 
-from tron.brain.offline.rules import rule
+from tron.brain.offline.rules import Rule
 
 CHAT = [
-    rule(
+    Rule(
         "danger",
         r"""
         (?:(?:i(?:'m| am)? (?:going to|gonna|wanna) )?(?:die|kill myself|hurt myself|
         end (?:it all|my life))|i(?:'m| am) suicidal|i don'?t want to live)\b.{0,60}$
         """,
     ),
-    rule(
+    Rule(
         "human",
         r"""
         (?:(?:speak|talk|transfer me|connect me|put me through)(?: to| with)? )
         (?:an? |some ?)?(?:real |live |actual )?(?:human|person|body|one|operator|agent)\b.{0,20}$
         """,
     ),
-    rule(
+    Rule(
         "english",
         r"""
         (?:(?:what|which|how many) languages? .{0,30}|
@@ -29,7 +29,7 @@ CHAT = [
         arabic|hindi|turkish|korean|swedish|other languages))$
         """,
     ),
-    rule(
+    Rule(
         "joke",
         r"""
         (?:(?:say|make|crack|got|do you (?:know|have)|know|give me|another|i need)? ?(?:me )?
@@ -37,15 +37,15 @@ CHAT = [
         make me laugh)(?: about .{1,40})?$
         """,
     ),
-    rule("why", r"(?:(?:but )?why(?: not| is that| so)?|how come|why (?:can't|won't) you.{0,40})$"),
-    rule(
+    Rule("why", r"(?:(?:but )?why(?: not| is that| so)?|how come|why (?:can't|won't) you.{0,40})$"),
+    Rule(
         "sure",
         r"""
         (?:are you (?:sure|certain|serious)|really|is that (?:true|right|so)|seriously|
         how do you know(?: that)?)$
         """,
     ),
-    rule(
+    Rule(
         "again",
         r"""
         (?:(?:can you )?(?:repeat|say) (?:that|it|this)(?: again)?|repeat|pardon(?: me)?|come again|
@@ -53,8 +53,8 @@ CHAT = [
         what)$
         """,
     ),
-    rule("laugh", r"(?:lol|rofl|lmao|(?:ha){2,8}h?|(?:he){2,8}|that(?:'s| is| was) funny|funny)$"),
-    rule(
+    Rule("laugh", r"(?:lol|rofl|lmao|(?:ha){2,8}h?|(?:he){2,8}|that(?:'s| is| was) funny|funny)$"),
+    Rule(
         "cool",
         r"""
         (?:(?:that(?:'s| is) )?(?:cool|nice|awesome|amazing|wow|interesting|good|fine|lovely|super|
@@ -62,8 +62,8 @@ CHAT = [
         good one)$
         """,
     ),
-    rule("sorry", r"(?:i'm |i am |im )?(?:so |very )?(?:sorry|apologies)(?: about that)?$"),
-    rule(
+    Rule("sorry", r"(?:i'm |i am |im )?(?:so |very )?(?:sorry|apologies)(?: about that)?$"),
+    Rule(
         "praise",
         r"""
         (?:i (?:really )?(?:love|like|adore) (?:you|it|this)|(?:you are|you're|ur|youre)
@@ -71,7 +71,7 @@ CHAT = [
         the best|sweet|kind|cute|helpful|star|genius)|good (?:bot|boy|girl|robot)|well done)$
         """,
     ),
-    rule(
+    Rule(
         "scold",
         r"""
         (?:(?:you are|you're|ur|youre|that(?:'s| is| was)|this is|it(?:'s| is))
@@ -81,7 +81,7 @@ CHAT = [
         (?:fuck|screw) (?:you|off|this)|shut up|you (?:suck|know nothing|don'?t understand.{0,30}))$
         """,
     ),
-    rule(
+    Rule(
         "sad",
         r"""
         (?:i'm|i am|im|i feel|i'm feeling|i am feeling)(?: so| very| really| a bit| quite)? (?:sad|
@@ -89,19 +89,19 @@ CHAT = [
         upset|not (?:well|ok|okay|good|happy)|sick|ill|bored)(?: today| now)?$
         """,
     ),
-    rule(
+    Rule(
         "glad",
         r"""
         (?:i'm|i am|im|i feel)(?: very| really| so| all| doing)? (?:fine|good|great|well|ok|okay|
         happy|alright)(?:,? (?:thanks|thank you))?(?:,? (?:and|how about|what about) you)?$
         """,
     ),
-    rule("where_you", r"where (?:are|do) you(?: live| from| now| located| based| come from| at)*$"),
-    rule(
+    Rule("where_you", r"where (?:are|do) you(?: live| from| now| located| based| come from| at)*$"),
+    Rule(
         "age",
         r"(?:how old are you|what(?:'s| is) your age|when (?:were you born|is your birthday))$",
     ),
-    rule(
+    Rule(
         "opinion",
         r"""
         (?:do you (?:like|love|hate|enjoy|believe|dream|sleep|eat|feel)\b.{0,60}|what(?:'?s|
@@ -110,8 +110,8 @@ CHAT = [
         feelings|friends).{0,20})$
         """,
     ),
-    rule("busy", r"(?:are you (?:busy|awake|asleep|working|ready|available)|am i disturbing you)$"),
-    rule(
+    Rule("busy", r"(?:are you (?:busy|awake|asleep|working|ready|available)|am i disturbing you)$"),
+    Rule(
         "tron",
         r"""
         (?:(?:what(?:'?s| is| exactly is)|explain|about|describe) (?:tron|this|this place|
@@ -119,7 +119,7 @@ CHAT = [
         where am i|what is going on here|what does (?:tron|this|this hub) do)$
         """,
     ),
-    rule(
+    Rule(
         "connect",
         r"""
         (?:(?:how (?:do|can|would|should|to)(?: i| we| you)?|where do i|help me(?: to)?|
@@ -130,7 +130,7 @@ CHAT = [
         ollama|brain|claude)\b.{0,40}$
         """,
     ),
-    rule(
+    Rule(
         "free",
         r"""
         (?:(?:is|are) (?:this|it|tron|you) (?:for )?free.{0,20}|(?:what|how much) (?:does|do)
@@ -138,7 +138,7 @@ CHAT = [
         how much is (?:this|it))$
         """,
     ),
-    rule(
+    Rule(
         "privacy",
         r"""
         (?:where (?:is|are|does|do) (?:my|the|our|your) (?:data|memory|memories|messages|
@@ -149,14 +149,14 @@ CHAT = [
         .{0,40})$
         """,
     ),
-    rule(
+    Rule(
         "maker",
         r"""
         who (?:made|built|created|wrote|programmed|trained|designed|owns|invented) (?:you|this|tron|
         it)$
         """,
     ),
-    rule(
+    Rule(
         "no_call",
         r"""
         (?:(?:call|ring|phone|wake)(?: me)?(?: back| up)? (?:at|in|on|tomorrow|tonight|later|back|
@@ -165,7 +165,7 @@ CHAT = [
         remind me (?!.{0,60} to )(?:at|in|on|about|tomorrow|later)\b.{0,80})$
         """,
     ),
-    rule(
+    Rule(
         "no_mail",
         r"""
         (?:(?:send|write)(?: (?!an?\b|the\b)[\w'-]{1,30})?(?: an?| the)? (?:e-?mail|
@@ -174,7 +174,7 @@ CHAT = [
         check (?:my )?(?:e-?mail|mail|inbox).{0,30})$
         """,
     ),
-    rule(
+    Rule(
         "no_calendar",
         r"""
         (?:book|schedule|arrange|set up|organi[sz]e|plan|reserve|order|buy)(?: me)?(?: an?| the| my|
@@ -182,7 +182,7 @@ CHAT = [
         demo|event|trip)s?\b.{0,100}$
         """,
     ),
-    rule(
+    Rule(
         "no_calendar",
         r"""
         (?:what(?:'s| is) (?:on |in )?my (?:calendar|schedule|agenda)|
@@ -190,11 +190,11 @@ CHAT = [
         appointments|plans))\b.{0,40}$
         """,
     ),
-    rule(
+    Rule(
         "no_music",
         r"(?:play|sing|hum|whistle|turn (?:on|off)|switch (?:on|off)|open|start)\b.{1,80}$",
     ),
-    rule(
+    Rule(
         "no_weather",
         r"""
         (?:(?:what(?:'?s| is)|how(?:'?s| is)) (?:the )?(?:weather|temperature|forecast)|

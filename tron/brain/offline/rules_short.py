@@ -1,10 +1,10 @@
 """Patterns of short requests that need no text of the person's; see rules.py for their form."""
 
-from tron.brain.offline.rules import rule
+from tron.brain.offline.rules import Rule
 
 # Everything else; only tried on short utterances.
 SMALL = [
-    rule(
+    Rule(
         "yes",
         r"""
         (?:yes|yeah|yep|yup|sure|go ahead|do it|do that|please do|of course|absolutely|
@@ -12,14 +12,14 @@ SMALL = [
         (?:,? (?:please|do|do it|do that|go ahead|thanks|thank you|sure|ok|okay|that))*$
         """,
     ),
-    rule(
+    Rule(
         "no",
         r"""
         (?:no|nope|nah|not now|don't|no need|not really)
         (?:,? (?:thanks|thank you|that's fine|it's fine|leave it|never ?mind|don't))*$
         """,
     ),
-    rule(
+    Rule(
         "goodbye",
         r"""
         (?:(?:(?:great|cool|perfect|okay|ok),? )?(?:thanks|thank you)(?: a lot| so much|
@@ -31,7 +31,7 @@ SMALL = [
         (?: now| then| later| soon| for now| tomorrow| around)*(?:,? [\w'-]{1,20})?$
         """,
     ),
-    rule(
+    Rule(
         "thanks",
         r"""
         (?:thanks|thank you|thx|cheers|much appreciated|i appreciate (?:it|that)|great job|
@@ -39,9 +39,9 @@ SMALL = [
         (?: a lot| very much| so much| then| again)*(?: for .{1,60})?(?:,? [\w'-]{1,20})?$
         """,
     ),
-    rule("pleased", r"(?:it's )?(?:very )?(?:nice|pleased|good|great|glad) to meet you(?: too)?$"),
-    rule("maybe_name", r"(?:i'm|i am|im|it's) (?P<value>[^\W\d_][\w'-]{0,30})$"),
-    rule(
+    Rule("pleased", r"(?:it's )?(?:very )?(?:nice|pleased|good|great|glad) to meet you(?: too)?$"),
+    Rule("maybe_name", r"(?:i'm|i am|im|it's) (?P<value>[^\W\d_][\w'-]{0,30})$"),
+    Rule(
         "wellbeing",
         r"""
         (?:how (?:are|r) (?:you|u|things)|how'?s it going|how do you do|how have you been|
@@ -49,29 +49,29 @@ SMALL = [
         (?: doing| going| today| there)*$
         """,
     ),
-    rule(
+    Rule(
         "hear",
         r"""
         (?:(?:are )?you (?:still )?there|hear me|is (?:anybody|anyone|someone) there|
         test(?:ing)?(?: one two.*| 1 2.*)?|ping|can you hear me)(?: now| ok| okay)?$
         """,
     ),
-    rule(
+    Rule(
         "is_ai",
         r"""
         (?:so )?(?:are|r) (?:you|u) (?:really )?(?:an? |just an? )?(?:real|human|ai|a\.i\.|
         person|bot|robot|machine|computer|chat ?gpt|gpt|language model|llm|artificial)\b.{0,40}$
         """,
     ),
-    rule(
+    Rule(
         "is_ai",
         r"""
         (?:am i (?:talking|speaking) (?:to|with)|is this) (?:an? )?(?:real|human|ai|person|bot|
         robot|machine|computer|recording)\b.{0,40}$
         """,
     ),
-    rule("which_model", r"(?:what|which) (?:language )?(?:model|llm|ai)\b.{0,40}$"),
-    rule(
+    Rule("which_model", r"(?:what|which) (?:language )?(?:model|llm|ai)\b.{0,40}$"),
+    Rule(
         "help",
         r"""
         (?:help(?: me)?|i need (?:some |your )?help|what (?:all )?(?:can|could) (?:you|
@@ -82,7 +82,7 @@ what should i (?:ask|say|do)\b.{0,30}|
         options|menu)$
         """,
     ),
-    rule(
+    Rule(
         "identity",
         r"""
         (?:who (?:are|r) (?:you|u)|who you are|who'?s this|who is this|who am i (?:talking|
@@ -92,7 +92,7 @@ what should i (?:ask|say|do)\b.{0,30}|
         what do you do)(?: exactly| again| here| then| for a living)*$
         """,
     ),
-    rule(
+    Rule(
         "caller",
         r"""
         (?:who am i|who i am|do you (?:know|remember|recogni[sz]e) me|(?:do you )?remember (?:me|
@@ -100,20 +100,20 @@ what should i (?:ask|say|do)\b.{0,30}|
         phone number)|recogni[sz]e me|which number am i calling from)$
         """,
     ),
-    rule(
+    Rule(
         "transfer",
         r"""
         (?:transfer|connect|put|patch)(?: me)? (?:through |over )?(?:to|with) {who}.{0,40}$
         """,
     ),
-    rule(
+    Rule(
         "transfer",
         r"""
         (?:(?:speak|talk) (?:to|with)|(?:get|give|hand) me(?: over)?(?: to)?) (?P<who>(?!you\b|
         me\b)[\w.'-]{1,40}).{0,20}$
         """,
     ),
-    rule(
+    Rule(
         "time",
         r"""
         (?:(?:what(?:'?s| is)?|check|show me|give me) )?(?:the )?(?:current |local )?(?:time|
@@ -121,18 +121,18 @@ what should i (?:ask|say|do)\b.{0,30}|
         at|for|over in) (?P<place>.{1,60}))?{aside}$
         """,
     ),
-    rule(
+    Rule(
         "time",
         r"""
         (?:what|which) (?:day|date|month|year|time zone|timezone)(?: of the week)?
         (?: is it| it is| is today| are we in)?{aside}(?: (?:in|at|for) (?P<place>.{1,60}))?$
         """,
     ),
-    rule(
+    Rule(
         "time",
         r"(?:(?:do you have|have you got|got) the time|how late is it|what hour is it){aside}$",
     ),
-    rule(
+    Rule(
         "journal_read",
         r"""
         (?:what (?:have|did|has|were) (?P<who>[\w'-]{1,40}) (?:been )?(?:do|doing|done|up to|
@@ -142,20 +142,20 @@ what should i (?:ask|say|do)\b.{0,30}|
         diary))(?P<when>(?:\b.{0,40})?)$
         """,
     ),
-    rule(
+    Rule(
         "inspect",
         r"""
         (?:inspect|show|details? (?:of|on|about))(?: me)?(?: the)? process (?P<id>[\w.:-]{1,80})$
         """,
     ),
-    rule(
+    Rule(
         "tasks",
         r"""
         (?:(?:(?:list|show)(?: me)?|what are|check) )?(?:all )?(?:of )?(?:my|the|your|our) tasks|
         (?:what|which) tasks (?:are there|are running|do (?:i|you|we) have){aside}$
         """,
     ),
-    rule(
+    Rule(
         "task_status",
         r"""
         (?:how(?:'?s| is| far is| did)|what(?:'?s| is| happened to| became of)|check(?: on)?)
@@ -163,28 +163,28 @@ what should i (?:ask|say|do)\b.{0,30}|
         (?: (?:number|about|to|with) (?P<query>.{1,80}?))?(?: going| doing| go| done)?{aside}$
         """,
     ),
-    rule(
+    Rule(
         "task_pause",
         r"""
         (?:pause|hold|halt) (?:(?:my|the|that|this)(?: last| latest)? )?task
         (?: (?:number |about |to |with )?(?P<query>.{1,80}))?$
         """,
     ),
-    rule(
+    Rule(
         "task_resume",
         r"""
         (?:resume|continue|unpause|go on with|begin) (?:(?:my|the|that|this)(?: last| latest)? )?
         task(?: (?:number |about |to |with )?(?P<query>.{1,80}))?$
         """,
     ),
-    rule(
+    Rule(
         "task_cancel",
         r"""
         (?:cancel|stop|abort|end|drop) (?:(?:my|the|that|this)(?: last| latest)? )?task
         (?: (?:number |about |to |with )?(?P<query>.{1,80}))?$
         """,
     ),
-    rule(
+    Rule(
         "status",
         r"""
         (?:how(?:'?s| is| are) (?:the )?(?:hub|system|server|everything|things)
@@ -196,7 +196,7 @@ what should i (?:ask|say|do)\b.{0,30}|
         is) .{0,20}|(?:the )?status of the hub){aside}$
         """,
     ),
-    rule(
+    Rule(
         "team",
         r"""
         (?:who(?:'?s| is| are|s)?(?: all)?(?: else)? (?:on|in|part of) (?:the|your) team|
@@ -209,14 +209,14 @@ what should i (?:ask|say|do)\b.{0,30}|
         (?:the|your) team){aside}$
         """,
     ),
-    rule(
+    Rule(
         "who_is",
         r"""
         (?:who(?:'?s| is)|about|what does|what is) (?P<who>[\w-]{1,40})(?:'s (?:job|role|title|
         focus))?(?: do| doing| responsible for| good at| here)*$
         """,
     ),
-    rule(
+    Rule(
         "about",
         r"""
         (?:about|what(?:'?s| is| are)(?= our )|what can you (?:tell|say)(?: me|
@@ -224,7 +224,7 @@ what should i (?:ask|say|do)\b.{0,30}|
         your\b|yourself\b|tron\b|this\b|it\b|the hub\b|that\b).{1,120})$
         """,
     ),
-    rule(
+    Rule(
         "news",
         r"""
         (?:(?:is there |have you got |got |do you have )?any(?:thing)? (?:new|news|interesting|
@@ -234,21 +234,21 @@ what should i (?:ask|say|do)\b.{0,30}|
         with the team|in the world|this week|feed))*$
         """,
     ),
-    rule(
+    Rule(
         "knowledge",
         r"""
         what (?:do|does) (?:you|we|the team|the hub) know about (?P<query>(?!me\b|myself\b|
         you\b).{1,120})$
         """,
     ),
-    rule(
+    Rule(
         "knowledge",
         r"""
         (?:check|search|look in|query) (?:the )?knowledge(?: ?base)?
         (?: for| about)? (?P<query>.{1,120})$
         """,
     ),
-    rule(
+    Rule(
         "recall_all",
         r"""
         (?:what (?:do|can) you (?:know|remember)(?: about)? (?:me|myself)|what (?:have|did) (?:i|
@@ -256,14 +256,14 @@ what should i (?:ask|say|do)\b.{0,30}|
         everything you know about me|what you know about me)(?: so far| yet)?$
         """,
     ),
-    rule(
+    Rule(
         "recall",
         r"""
         (?:what|who|where|when|which)(?:'?s| is| are| was| were)? (?P<query>my .{1,100})$
         """,
     ),
-    rule("recall", r"(?P<query>my (?:name|[\w' -]{1,40} name))$"),
-    rule(
+    Rule("recall", r"(?P<query>my (?:name|[\w' -]{1,40} name))$"),
+    Rule(
         "recall",
         r"""
         (?P<query>who (?:likes|loves|hates|drinks|eats|has|owns|knows|wants)\b.{1,60}|
@@ -272,23 +272,23 @@ what should i (?:ask|say|do)\b.{0,30}|
         what\b.{0,60}\bdo i (?:like|prefer|love|hate|want|drink|eat|drive|work|study)\b).{0,60})$
         """,
     ),
-    rule(
+    Rule(
         "reminders",
         r"""
         (?:what (?:did i ask you to remind me|should you remind me|are my reminders|reminders)|
         my reminders|(?:list|show)(?: me)? my reminders)\b.{0,30}$
         """,
     ),
-    rule("said_before", r"what did i (?:just )?(?:say|ask)(?: you)?(?: just now| before| last)?$"),
-    rule("recall", r"what did i (?:say|tell you)(?: about)? (?P<query>.{1,100})$"),
-    rule(
+    Rule("said_before", r"what did i (?:just )?(?:say|ask)(?: you)?(?: just now| before| last)?$"),
+    Rule("recall", r"what did i (?:say|tell you)(?: about)? (?P<query>.{1,100})$"),
+    Rule(
         "contact",
         r"""
         (?:(?:find|look up|search|show)(?: me)? (?:the )?contacts?(?: for| of)? |(?:what
         (?:'?s| is) )?(?:the )?(?:phone )?number (?:of|for) )(?P<query>.{1,60})$
         """,
     ),
-    rule(
+    Rule(
         "contact",
         r"""
         what(?:'?s| is) (?P<query>[\w. -]{1,60}?)'s (?:phone )?(?:number|contact)\b.{0,20}$
