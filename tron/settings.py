@@ -1,24 +1,24 @@
-"""Every setting of the hub, in one frozen table, read once at start.
+"""Every setting of the hub, in one frozen table.
 
-A setting is a field here and nowhere else: its environment name, its default, its meaning, and
-whether it is a secret. `tron config` prints the table with secrets masked, `docs/settings.md` is
-checked against it, and no other module reads the environment. A `.env` file in the working folder
-is read first and never overrides the environment.
+A setting is a field here and nowhere else: its environment name, its default, its meaning, what is
+allowed, and whether it is a secret. `tron.environment` reads the table once at start and refuses
+what is not allowed; `tron config` prints it with secrets masked, and `docs/settings.md` is checked
+against it.
 """
 
-import json
-import os
 import re
-from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
-from urllib.parse import urlsplit
-
-from dotenv import dotenv_values
+from typing import Any, Literal
 
 OWN_PERSONAS = Path(__file__).resolve().parent.parent / "personas"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+MOST = 2_000_000_000
+"""no number is larger: every clock and every column can hold it, in milliseconds too"""
+
+Form = Literal["address", "database", "JSON list", "JSON object", "ports"]
+"""what a text must be; an address is one of a web server"""
+
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
 
 
@@ -26,8 +26,19 @@ class SettingsError(Exception):
     """One or more settings can't be used. The message lists each with what it should be."""
 
 
-def _setting(env: str, default: Any, help: str, *, secret: bool = False) -> Any:
-    return field(default=default, metadata={"env": env, "help": help, "secret": secret})
+def _setting(
+    env: str,
+    default: Any,
+    help: str,
+    *,
+    least: float = 0,
+    most: float = MOST,
+    form: Form | None = None,
+    secret: bool = False,
+) -> Any:
+    """A row of the table. A number is from `least` to `most`, a text has its `form`."""
+    allowed = {"least": least, "most": most, "form": form}
+    return field(default=default, metadata={"env": env, "help": help, "secret": secret, **allowed})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,16 +47,19 @@ class Settings:
 
     # Where it lives
     host: str = _setting("TRON_HOST", "127.0.0.1", "address the hub listens on")
-    port: int = _setting("TRON_PORT", 3000, "port the hub listens on (`PORT` is read too)")
+    port: int = _setting(
+        "TRON_PORT", 3000, "port the hub listens on (`PORT` is read too)", most=65_535
+    )
     home: Path = _setting("TRON_HOME", Path(".tron"), "data folder: database, caches")
     database_url: str = _setting(
         "TRON_DATABASE_URL",
         "",
         "`postgresql://…` or `sqlite:///…`; empty: SQLite in the data folder",
+        form="database",
         secret=True,
     )
     public_url: str = _setting(
-        "TRON_PUBLIC_URL", "", "the one URL that links and signatures are made with"
+        "TRON_PUBLIC_URL", "", "the one URL that links and signatures are made with", form="address"
     )
     secret_key: str = _setting(
         "TRON_SECRET_KEY",
@@ -57,7 +71,7 @@ class Settings:
         "TRON_DRAIN_S", 20.0, "on SIGTERM, how long running answers may take to finish"
     )
     max_body_bytes: int = _setting(
-        "TRON_MAX_BODY_BYTES", 16 * 1024 * 1024, "largest request body accepted"
+        "TRON_MAX_BODY_BYTES", 16 * 1024 * 1024, "largest request body accepted", least=1
     )
     log_format: Literal["auto", "console", "json"] = _setting(
         "TRON_LOG_FORMAT", "auto", "`console`, `json`, or `auto`: console on a terminal"
@@ -84,7 +98,7 @@ class Settings:
         "`offline`: no provider; `fake`: a fixed reply, for load tests",
     )
     openai_base_url: str = _setting(
-        "OPENAI_BASE_URL", "", "OpenAI-compatible endpoint; empty: api.openai.com"
+        "OPENAI_BASE_URL", "", "OpenAI-compatible endpoint; empty: api.openai.com", form="address"
     )
     openai_api_key: str = _setting(
         "OPENAI_API_KEY",
@@ -99,6 +113,7 @@ class Settings:
         "TRON_PROVIDERS",
         "",
         'further providers to fall back to, a JSON list: `[{"name","base_url","api_key","model"}]`',
+        form="JSON list",
         secret=True,
     )
     prices: str = _setting(
@@ -107,14 +122,16 @@ class Settings:
         'prices in USD, a JSON object: `{"model": [input, output]}` per million tokens; '
         '`"deepgram-stt"` per minute, `"elevenlabs-tts"` per million characters, `"twilio-line"` '
         "per minute: one number each",
+        form="JSON object",
     )
     first_token_timeout_s: float = _setting(
         "TRON_FIRST_TOKEN_TIMEOUT_S",
         30.0,
         "a provider silent for this long is given up",
+        least=0.1,
     )
     token_timeout_s: float = _setting(
-        "TRON_TOKEN_TIMEOUT_S", 30.0, "longest silence between two parts of an answer"
+        "TRON_TOKEN_TIMEOUT_S", 30.0, "longest silence between two parts of an answer", least=0.1
     )
     provider_retries: int = _setting(
         "TRON_PROVIDER_RETRIES",
@@ -125,15 +142,16 @@ class Settings:
         "TRON_CONTEXT_TOKENS",
         32_000,
         "tokens of conversation sent to the model; older is summarised",
+        least=1,
     )
-    fake_tokens: int = _setting("TRON_FAKE_TOKENS", 20, "length of the fake brain's reply")
+    fake_tokens: int = _setting("TRON_FAKE_TOKENS", 20, "length of the fake brain's reply", least=1)
     fake_delay_ms: float = _setting(
         "TRON_FAKE_DELAY_MS", 0.0, "pause before each token of the fake brain's reply"
     )
 
     # Conversations and processes
     session_expire_s: float = _setting(
-        "TRON_SESSION_EXPIRE_S", 86_400.0, "a session silent for this long has ended"
+        "TRON_SESSION_EXPIRE_S", 86_400.0, "a session silent for this long has ended", least=1
     )
     process_idle_s: float = _setting(
         "TRON_PROCESS_IDLE_S",
@@ -144,15 +162,17 @@ class Settings:
         "TRON_MAX_PROCESSES",
         1000,
         "live processes; idle ones are reaped early to make room",
+        least=1,
     )
     mailbox_size: int = _setting(
         "TRON_MAILBOX_SIZE",
         16,
         "turns that may wait for one session; more are refused with 429",
+        least=1,
     )
-    turn_timeout_s: float = _setting("TRON_TURN_TIMEOUT_S", 300.0, "longest turn")
+    turn_timeout_s: float = _setting("TRON_TURN_TIMEOUT_S", 300.0, "longest turn", least=0.1)
     tool_rounds: int = _setting(
-        "TRON_TOOL_ROUNDS", 12, "times the model may call tools within one turn"
+        "TRON_TOOL_ROUNDS", 12, "times the model may call tools within one turn", least=1
     )
     spawn_depth: int = _setting("TRON_SPAWN_DEPTH", 4, "how deep delegation may nest")
     restarts: int = _setting(
@@ -160,7 +180,7 @@ class Settings:
         3,
         "failures of a process within the window before it stays down",
     )
-    restart_window_s: float = _setting("TRON_RESTART_WINDOW_S", 600.0, "that window")
+    restart_window_s: float = _setting("TRON_RESTART_WINDOW_S", 600.0, "that window", least=1)
     budget_tokens: int = _setting(
         "TRON_BUDGET_TOKENS", 2_000_000, "tokens one process may use; 0: no limit"
     )
@@ -169,7 +189,12 @@ class Settings:
         5.0,
         "USD one process may cost, where prices are known; 0: no limit",
     )
-    history_days: int = _setting("TRON_HISTORY_DAYS", 30, "how long process history is kept")
+    history_days: int = _setting(
+        "TRON_HISTORY_DAYS",
+        30,
+        "how long calls, ended tasks, tool calls and the history of processes are kept",
+        least=1,
+    )
 
     # Calls
     vad_start_ms: int = _setting(
@@ -208,6 +233,7 @@ class Settings:
         "TRON_VOICE_SESSION_TTL_S",
         120.0,
         "a browser voice session with no connection for this long has ended",
+        least=5,
     )
 
     # Speech
@@ -239,10 +265,11 @@ class Settings:
         "TRON_SPEECH_TIMEOUT_S",
         2.5,
         "a speech provider silent for this long is replaced by the local engine",
+        least=0.1,
     )
     elevenlabs_api_key: str = _setting("ELEVENLABS_API_KEY", "", "ElevenLabs key", secret=True)
     elevenlabs_api_url: str = _setting(
-        "ELEVENLABS_API_URL", "https://api.elevenlabs.io", "ElevenLabs endpoint"
+        "ELEVENLABS_API_URL", "https://api.elevenlabs.io", "ElevenLabs endpoint", form="address"
     )
     elevenlabs_webhook_secret: str = _setting(
         "ELEVENLABS_WEBHOOK_SECRET",
@@ -252,7 +279,7 @@ class Settings:
     )
     deepgram_api_key: str = _setting("DEEPGRAM_API_KEY", "", "Deepgram key", secret=True)
     deepgram_api_url: str = _setting(
-        "DEEPGRAM_API_URL", "https://api.deepgram.com", "Deepgram endpoint"
+        "DEEPGRAM_API_URL", "https://api.deepgram.com", "Deepgram endpoint", form="address"
     )
     fake_transcript: str = _setting(
         "TRON_FAKE_TRANSCRIPT", "What time is it?", "what the fake recogniser always hears"
@@ -277,13 +304,14 @@ class Settings:
         "scheduled runs start up to this much later, spread out",
     )
     social_api_url: str = _setting(
-        "TRON_SOCIAL_API_URL", "", "where posts go besides the local feed"
+        "TRON_SOCIAL_API_URL", "", "where posts go besides the local feed", form="address"
     )
     social_api_key: str = _setting("TRON_SOCIAL_API_KEY", "", "its key", secret=True)
     life_slack_webhook: str = _setting(
         "TRON_LIFE_SLACK_WEBHOOK",
         "",
         "Slack incoming webhook that also gets the posts",
+        form="address",
         secret=True,
     )
     life_slack_channel: str = _setting(
@@ -298,21 +326,30 @@ class Settings:
         secret=True,
     )
     web_search_url: str = _setting(
-        "BRAVE_API_URL", "https://api.search.brave.com", "Brave Search endpoint"
+        "BRAVE_API_URL", "https://api.search.brave.com", "Brave Search endpoint", form="address"
     )
 
     # Tasks
-    tasks_at_once: int = _setting("TRON_TASKS_AT_ONCE", 50, "tasks this hub works on at once")
+    tasks_at_once: int = _setting(
+        "TRON_TASKS_AT_ONCE", 50, "tasks this hub works on at once", least=1
+    )
     tasks_per_client: int = _setting(
-        "TRON_TASKS_PER_CLIENT", 50, "tasks of one tenant worked on at once, on all hubs together"
+        "TRON_TASKS_PER_CLIENT",
+        50,
+        "tasks of one tenant worked on at once, on all hubs together",
+        least=1,
     )
     task_timeout_s: float = _setting(
         "TRON_TASK_TIMEOUT_S",
         1200.0,
         "longest a task may run, without the time it waits for its turn, a person or an hour",
+        least=1,
     )
     approval_timeout_s: float = _setting(
-        "TRON_APPROVAL_TIMEOUT_S", 86_400.0, "a question nobody has answered by then ends the task"
+        "TRON_APPROVAL_TIMEOUT_S",
+        86_400.0,
+        "a question nobody has answered by then ends the task",
+        least=1,
     )
     task_commands: Literal["confined", "unconfined", "off"] = _setting(
         "TRON_TASK_COMMANDS",
@@ -348,7 +385,10 @@ class Settings:
     )
     slack_client_secret: str = _setting("SLACK_CLIENT_SECRET", "", "goes with it", secret=True)
     slack_api_url: str = _setting(
-        "SLACK_API_URL", "https://slack.com/api/", "Slack Web API, or what stands in for it"
+        "SLACK_API_URL",
+        "https://slack.com/api/",
+        "Slack Web API, or what stands in for it",
+        form="address",
     )
 
     # Twilio
@@ -370,7 +410,10 @@ class Settings:
         "`media`: the hub hears and speaks; `relay`: Twilio does (ConversationRelay)",
     )
     twilio_api_url: str = _setting(
-        "TWILIO_API_URL", "https://api.twilio.com", "Twilio's API, or what stands in for it"
+        "TWILIO_API_URL",
+        "https://api.twilio.com",
+        "Twilio's API, or what stands in for it",
+        form="address",
     )
 
     # VAPI
@@ -387,10 +430,14 @@ class Settings:
         "VAPI_HMAC",
         "",
         "how VAPI signs webhooks, a JSON object; its `secret` is enough for VAPI's defaults",
+        form="JSON object",
         secret=True,
     )
     vapi_api_url: str = _setting(
-        "VAPI_API_URL", "https://api.vapi.ai", "VAPI's API, or what stands in for it"
+        "VAPI_API_URL",
+        "https://api.vapi.ai",
+        "VAPI's API, or what stands in for it",
+        form="address",
     )
 
     # Project servers
@@ -403,6 +450,7 @@ class Settings:
         "TRON_PROJECT_PORTS",
         "3001-3999",
         "loopback ports a project server may be registered on",
+        form="ports",
     )
 
     @property
@@ -442,90 +490,6 @@ class Settings:
             return self.storage_url.removesuffix(".db") + "-queue.db"
         return self.storage_url
 
-    @classmethod
-    def load(cls, environ: Mapping[str, str] | None = None, **given: Any) -> "Settings":
-        """Read the table from `.env` and the environment; `given` (by field name) wins.
-
-        Raises SettingsError naming every setting that can't be used.
-        """
-        if environ is None:
-            from_file = {k: v for k, v in dotenv_values(".env").items() if v is not None}
-            environ = {**from_file, **os.environ}
-        values: dict[str, Any] = {}
-        faults: list[str] = []
-        for spec in fields(cls):
-            env = spec.metadata["env"]
-            raw = environ.get(env, "")
-            if spec.name == "port" and not raw:
-                raw = environ.get("PORT", "")
-            if raw == "":
-                continue
-            try:
-                values[spec.name] = _parse(raw.strip(), spec.type)
-            except ValueError as fault:
-                shown = "(hidden)" if spec.metadata["secret"] else repr(raw)
-                faults.append(f"{env}={shown}: {fault}")
-        values["slack_personas"] = _of_personas(environ)
-        values |= {name: value for name, value in given.items() if value is not None}
-        settings = cls(**values)
-        faults += settings._faults()
-        if faults:
-            raise SettingsError("\n".join(faults))
-        return settings
-
-    def _faults(self) -> list[str]:
-        faults = []
-        if not 0 <= self.port <= 65535:
-            faults.append(f"TRON_PORT={self.port}: not a port")
-        for spec in fields(self):
-            value = getattr(self, spec.name)
-            if isinstance(value, (int, float)) and value < 0:
-                faults.append(f"{spec.metadata['env']}={value}: must not be negative")
-        for name in ("max_processes", "mailbox_size", "context_tokens", "tool_rounds"):
-            if getattr(self, name) < 1:
-                env = next(s for s in fields(self) if s.name == name).metadata["env"]
-                faults.append(f"{env}: must be at least 1")
-        try:
-            ports = self.project_port_range
-            if not ports or ports[0] < 1 or ports[-1] > 65535:
-                raise ValueError
-        except ValueError:
-            faults.append(f"TRON_PROJECT_PORTS={self.project_ports!r}: expected LOW-HIGH")
-        if not self.storage_url.startswith(("sqlite:///", "postgresql://")):
-            faults.append("TRON_DATABASE_URL: expected sqlite:///… or postgresql://…")
-        faults += self._speech_faults()
-        for env, url in (
-            ("OPENAI_BASE_URL", self.openai_base_url),
-            ("TRON_PUBLIC_URL", self.public_url),
-        ):
-            if url and (fault := _url_fault(url)):
-                faults.append(f"{env}: {fault}")
-        for env, raw, shape in (
-            ("TRON_PROVIDERS", self.providers, list),
-            ("TRON_PRICES", self.prices, dict),
-            ("VAPI_HMAC", self.vapi_hmac, dict),
-        ):
-            try:
-                if raw and not isinstance(json.loads(raw), shape):
-                    raise ValueError
-            except ValueError:
-                faults.append(f"{env}: expected a JSON {shape.__name__}")
-            else:
-                faults += _provider_faults(raw) if env == "TRON_PROVIDERS" and raw else []
-        return faults
-
-    def _speech_faults(self) -> list[str]:
-        missing = {
-            "openai": None if self.openai_api_key or self.openai_base_url else "OPENAI_API_KEY",
-            "elevenlabs": None if self.elevenlabs_api_key else "ELEVENLABS_API_KEY",
-            "deepgram": None if self.deepgram_api_key else "DEEPGRAM_API_KEY",
-        }
-        return [
-            f"{env}={provider}: needs {key}, which is not set"
-            for env, provider in (("TRON_STT", self.stt), ("TRON_TTS", self.tts))
-            if (key := missing.get(provider))
-        ]
-
     def rows(self) -> list[tuple[str, str, str, str]]:
         """(environment name, value with secrets masked, default, meaning) of every setting."""
         return [
@@ -550,62 +514,3 @@ def mask(value: str, *, secret: bool) -> str:
     if not secret or not value:
         return _USERINFO.sub("••••@", value)
     return "••••" + (value[-4:] if len(value) >= 12 else "")
-
-
-def _url_fault(url: str) -> str:
-    """What keeps `url` from being the address of a server; empty if nothing does."""
-    try:
-        parts = urlsplit(url)
-        fit = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # of the port, or of brackets
-        fit = False
-    if not fit or any(c.isspace() for c in url):
-        return "expected http://host… or https://host…"
-    if "@" in parts.netloc:
-        return (
-            "a user name or password can't be part of the address; keys have settings of their own"
-        )
-    return ""
-
-
-def _provider_faults(raw: str) -> list[str]:
-    """Faults of the addresses in TRON_PROVIDERS; one without any is refused by the brain."""
-    specs = [spec for spec in json.loads(raw) if isinstance(spec, dict) and spec.get("base_url")]
-    return [
-        f"TRON_PROVIDERS: base_url of {spec.get('name') or 'a provider'}: {fault}"
-        for spec in specs
-        if (fault := _url_fault(str(spec["base_url"])))
-    ]
-
-
-def _of_personas(environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """(environment name, value) of every Slack setting that names a persona."""
-    shared = ("SLACK_SIGNING_SECRET_", "SLACK_BOT_TOKEN_", "SLACK_APP_TOKEN_")
-    found = [(n, v.strip()) for n, v in environ.items() if n.startswith(shared) and v.strip()]
-    return tuple(sorted(found))
-
-
-def _parse(raw: str, kind: Any) -> Any:
-    if get_origin(kind) is Literal:
-        choices = get_args(kind)
-        if raw not in choices:
-            raise ValueError(f"expected one of {', '.join(choices)}")
-        return raw
-    if kind is bool:
-        if raw.lower() in ("1", "true", "yes", "on"):
-            return True
-        if raw.lower() in ("0", "false", "no", "off"):
-            return False
-        raise ValueError("expected true or false")
-    if kind is int:
-        return _number(int, raw, "a whole number")
-    if kind is float:
-        return _number(float, raw, "a number")
-    return Path(raw) if kind is Path else raw
-
-
-def _number(kind: type, raw: str, expected: str) -> Any:
-    try:
-        return kind(raw)
-    except ValueError:
-        raise ValueError(f"expected {expected}") from None

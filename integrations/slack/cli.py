@@ -46,12 +46,12 @@ async def _demo(lines: list[str]) -> None:
     from integrations.slack.fake import FakeSlack
     from tron import logs
     from tron.app import serve
-    from tron.settings import Settings
+    from tron.environment import load_settings
     from tron.supervise import Tasks
 
     async with FakeSlack() as slack:
         with tempfile.TemporaryDirectory(prefix="tron-slack-demo-") as home:
-            settings = Settings.load(
+            settings = load_settings(
                 home=Path(home),
                 port=_free_port(),
                 life=False,

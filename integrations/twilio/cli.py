@@ -14,7 +14,8 @@ from typing import Annotated, Any
 import typer
 
 from tron.cli.call import CallFailed, Token, Url, describe
-from tron.cli.terminal import ask_hub, hub_url, load_settings, plain, problem, session
+from tron.cli.terminal import ask_hub, hub_url, plain, problem, session
+from tron.environment import load_settings
 from tron.settings import Settings
 
 commands = typer.Typer()

@@ -18,8 +18,8 @@ from pathlib import Path
 from scripts.bench.everyday import EVERYDAY, mistakes
 from tron.calls.audio import Resampler, duration_ms, mulaw_decode, mulaw_encode, resample
 from tron.clock import SystemClock
+from tron.environment import load_settings
 from tron.events import Bus
-from tron.settings import Settings
 from tron.speech import files
 from tron.speech.contract import Recogniser, Synthesiser
 from tron.speech.engines import Speech
@@ -145,7 +145,7 @@ async def main() -> None:
     given.add_argument("--stt", help="instead of TRON_STT")
     given.add_argument("--tts", help="instead of TRON_TTS")
     asked = given.parse_args()
-    settings = Settings.load(stt=asked.stt, tts=asked.tts)
+    settings = load_settings(stt=asked.stt, tts=asked.tts)
     speech = Speech(settings, clock=SystemClock(), bus=Bus())
     ears, mouth = speech.recogniser, speech.synthesiser
     rate = ears.facts.sample_rate

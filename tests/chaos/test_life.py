@@ -8,6 +8,7 @@ from integrations.openai.behaviours import Hang, Reply
 from integrations.openai.fake import FakeProvider
 from tests.harness.hub import Hubs, RunningHub
 from tests.harness.waiting import eventually
+from tron.clock import DAY_MS
 
 PERSONA = """---
 name: Ada
@@ -20,7 +21,6 @@ life:
 ---
 You are Ada.
 """
-DAY_MS = 86_400_000
 
 
 def change(running: RunningHub, statement: str) -> None:

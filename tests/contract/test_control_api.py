@@ -8,7 +8,7 @@ import pytest
 
 from tests.harness.hub import Hubs, RunningHub
 from tron.clock import SystemClock
-from tron.settings import Settings
+from tron.environment import load_settings
 from tron.storage.store import Store
 from tron.web.security import Security
 
@@ -34,7 +34,7 @@ async def running(hub: Hubs) -> RunningHub:
 async def owned(hub: Hubs) -> RunningHub:
     """One with an owner."""
     running = hub.home(TRON_BRAIN="fake")
-    settings = Settings.load({}, home=running.home / "data")
+    settings = load_settings({}, home=running.home / "data")
     store = await Store.open(settings.storage_url)
     await Security(settings, store, SystemClock()).set_owner(PASSWORD)
     await store.close()

@@ -25,7 +25,7 @@ from tests.harness.programs import program
 from tests.harness.sse import SseEvent, read_sse, text_of
 from tests.harness.waiting import PATIENCE_S, eventually
 from tron.clock import SystemClock
-from tron.settings import Settings
+from tron.environment import load_settings
 from tron.storage.store import Store
 from tron.web.security import Security
 
@@ -150,7 +150,7 @@ async def front(
         TRON_PUBLIC_URL="https://api.hub.test",
         TRON_PROJECT_PORTS=f"{project}-{project}",
     )
-    settings = Settings.load({}, home=home.home / "data")
+    settings = load_settings({}, home=home.home / "data")
     store = await Store.open(settings.storage_url)
     security = Security(settings, store, SystemClock())
     await security.set_owner(PASSWORD)

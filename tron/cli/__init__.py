@@ -15,7 +15,8 @@ from typing import Annotated
 import typer
 
 from tron.cli import access, call, chat, people, replay, tasks
-from tron.cli.terminal import Commands, load_settings
+from tron.cli.terminal import Commands
+from tron.environment import load_settings
 
 INTEGRATIONS_COMMANDS = "tron.commands"
 """entry-point group: integrations add commands of their own, each a light typer app; one with the

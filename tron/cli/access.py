@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from tron.cli.terminal import fail, load_settings, parts
+from tron.cli.terminal import fail, parts
+from tron.environment import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

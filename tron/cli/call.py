@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tron.cli.terminal import ask_hub, hub_url, load_settings, plain, problem, session
+from tron.cli.terminal import ask_hub, hub_url, plain, problem, session
+from tron.environment import load_settings
 from tron.errors import TronError
 
 if TYPE_CHECKING:

@@ -19,12 +19,12 @@ from tron.cli.terminal import (
     ask_hub,
     fail,
     hub_url,
-    load_settings,
     plain,
     problem,
     read_json,
     session,
 )
+from tron.environment import load_settings
 from tron.errors import TronError
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tron.cli.terminal import load_settings
 from tron.doctor import Finding, examine
+from tron.environment import load_settings
 from tron.settings import SettingsError
 
 SIGNS = {

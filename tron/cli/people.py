@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tron.cli.terminal import ask_hub, fail, hub_url, load_settings, parts, plain, problem, session
+from tron.cli.terminal import ask_hub, fail, hub_url, parts, plain, problem, session
+from tron.environment import load_settings
 from tron.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def personas() -> None:
     from tron.clock import SystemClock
 
     settings = load_settings()
-    registry = Registry(settings.persona_folder, SystemClock())
+    registry = Registry(settings.persona_folder, SystemClock(), default=settings.default_agent)
     registry.refresh()
     console = Console()
     for persona in registry.personas:

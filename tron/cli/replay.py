@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tron.cli.call import CallFailed, Token, Url, get
-from tron.cli.terminal import fail, hub_url, load_settings, plain, problem, read_json, session
+from tron.cli.terminal import fail, hub_url, plain, problem, read_json, session
+from tron.environment import load_settings
 from tron.errors import TronError
 from tron.settings import Settings
 

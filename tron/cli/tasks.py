@@ -11,7 +11,8 @@ from urllib.parse import quote
 
 import typer
 
-from tron.cli.terminal import ask_hub, fail, hub_url, load_settings, plain, problem, session
+from tron.cli.terminal import ask_hub, fail, hub_url, plain, problem, session
+from tron.environment import load_settings
 from tron.errors import TronError
 
 if TYPE_CHECKING:

@@ -58,11 +58,6 @@ def fail(message: str, code: int = 1) -> NoReturn:
     raise typer.Exit(code)
 
 
-def load_settings(**given: Any) -> Settings:
-    """The settings as the environment and `.env` have them. Raises SettingsError."""
-    return Settings.load(**given)
-
-
 @asynccontextmanager
 async def parts(settings: Settings) -> "AsyncIterator[Hub]":
     """A hub's parts for one command, without its everyday log lines."""

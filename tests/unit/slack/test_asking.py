@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 
 from integrations.slack import cards
 from integrations.slack.apps import apps_of
-from integrations.slack.asking import Asking
+from integrations.slack.asking import LOOK_S, Asking
 from integrations.slack.client import SlackClient
 from integrations.slack.fake import FakeSlack
 from integrations.slack.fake_api import Message
@@ -22,11 +22,11 @@ from integrations.slack.tasking import Tasking
 from integrations.slack.threads import Threads, session_key
 from integrations.slack.wire import Click, Command, Said, click
 from integrations.slack.workspaces import Workspaces
-from tests.harness.waiting import eventually
+from tests.harness.waiting import eventually, later
 from tests.unit.slack.test_inbox import hub as inbox_of
 from tests.unit.slack.test_inbox import said
 from tests.unit.tasks.house import House, steps
-from tron.settings import Settings
+from tron.environment import load_settings
 from tron.storage.store import Store
 from tron.storage.tables import HOUSE, approvals, sessions, slack_events, slack_questions
 from tron.tasks.contract import Approval, NewTask, Task
@@ -38,7 +38,7 @@ class Hub:
     """The Slack side of one hub; its rounds are turned by hand."""
 
     def __init__(self, house: House, inbox: Inbox, slack: FakeSlack) -> None:
-        apps = apps_of(Settings.load({"SLACK_BOT_TOKEN": "xoxb-fake"}))
+        apps = apps_of(load_settings({"SLACK_BOT_TOKEN": "xoxb-fake"}))
         self.house, self.inbox = house, inbox
         self.client = SlackClient(f"{slack.url}/api/")
         workspaces = Workspaces(
@@ -360,7 +360,17 @@ async def test_what_is_asked_is_shown_whole_and_as_it_is(room: Room) -> None:
 # Nothing is lost
 
 
-async def test_a_question_comes_after_the_answer_of_its_turn(room: Room) -> None:
+async def test_a_question_comes_after_the_answer_of_its_turn(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox, looks = room.one.inbox, []
+    answering = inbox.answering
+
+    async def look(lane: str) -> bool:
+        looks.append(await answering(lane))
+        return looks[-1]
+
+    monkeypatch.setattr(inbox, "answering", look)
     again = said(
         2,
         team=room.slack.team,
@@ -374,9 +384,13 @@ async def test_a_question_comes_after_the_answer_of_its_turn(room: Room) -> None
     assert await room.two.inbox.begin(letter) == "yes"
     task = await room.task()
     posting = asyncio.ensure_future(room.one.asking.post(task, ""))
-    await asyncio.sleep(0.1)
+    await eventually(lambda: len(looks) == 1 or posting.done())
+    later(LOOK_S)
+    await eventually(lambda: len(looks) == 2 or posting.done())
+    assert looks == [True, True]
     assert room.thread == []
     await room.two.inbox.finish(letter, "done")
+    later(LOOK_S)
     assert await posting
     assert len(room.thread) == 1
 

@@ -21,10 +21,10 @@ from tests.unit.slack.test_inbox import accept, hub, said
 from tron.agents.registry import Registry
 from tron.clock import ManualClock
 from tron.conversation.turns import Message
+from tron.environment import load_settings
 from tron.errors import NotFound
 from tron.events import Bus, Event, LifeRan, ProviderFailed
 from tron.memory.memory import Memory
-from tron.settings import Settings
 from tron.storage.store import Store
 from tron.storage.tables import HOUSE
 from tron.supervise import Tasks
@@ -32,7 +32,7 @@ from tron.supervise import Tasks
 
 @pytest.fixture
 def agents() -> Registry:
-    registry = Registry(REPOSITORY / "personas", ManualClock())
+    registry = Registry(REPOSITORY / "personas", ManualClock(), default="tony")
     registry.refresh()
     return registry
 
@@ -58,7 +58,7 @@ async def test_posts_and_notable_events_reach_the_channel(
 ) -> None:
     maya = slack.api.add_bot("maya", token="xoxb-maya")
     apps = apps_of(
-        Settings.load({"SLACK_BOT_TOKEN": "xoxb-fake", "SLACK_BOT_TOKEN_MAYA": "xoxb-maya"})
+        load_settings({"SLACK_BOT_TOKEN": "xoxb-fake", "SLACK_BOT_TOKEN_MAYA": "xoxb-maya"})
     )
     client, clock, bus = SlackClient(f"{slack.url}/api/"), ManualClock(), Bus()
     news = News(

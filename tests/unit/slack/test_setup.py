@@ -14,13 +14,14 @@ from integrations.slack.checkup import NEEDED, WANTED, check
 from integrations.slack.client import SlackClient
 from integrations.slack.fake import FakeSlack
 from tron.doctor import Finding
+from tron.environment import load_settings
 from tron.settings import Settings
 
 FOLDER = Path(checkup.__file__).parent
 
 
 def apps(**environ: str) -> dict[str, App]:
-    return apps_of(Settings.load(environ)).by_key
+    return apps_of(load_settings(environ)).by_key
 
 
 def test_nothing_set_is_no_app() -> None:
@@ -79,7 +80,7 @@ def test_a_hub_without_slack_does_not_load_bolt() -> None:
 
 
 async def findings(slack: FakeSlack, **environ: str) -> list[Finding]:
-    settings = Settings.load({**environ, "SLACK_API_URL": f"{slack.url}/api"})
+    settings = load_settings({**environ, "SLACK_API_URL": f"{slack.url}/api"})
     client = SlackClient(settings.slack_api_url)
     found = [finding async for finding in check(apps_of(settings), client)]
     await client.close()

@@ -13,9 +13,9 @@ from integrations.slack.fake import FakeSlack
 from integrations.slack.integration import Slack
 from tron.app import open_hub
 from tron.conversation.turns import ToolCall
+from tron.environment import load_settings
 from tron.hub import Hub
 from tron.orchestrator.process import Process
-from tron.settings import Settings
 from tron.storage.tables import HOUSE
 from tron.tools.contract import StepScope, ToolContext
 from tron.tools.toolbox import Outcome
@@ -50,7 +50,7 @@ async def slack(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeSlack]:
 async def hub(slack: FakeSlack, tmp_path: Path) -> AsyncIterator[Hub]:
     maya = slack.api.add_bot("maya", token="xoxb-maya")
     environ = slack.settings() | {"SLACK_BOT_TOKEN_MAYA": maya.token}
-    async with open_hub(Settings.load(environ, home=tmp_path, brain="offline", life=False)) as made:
+    async with open_hub(load_settings(environ, home=tmp_path, brain="offline", life=False)) as made:
         attached = Slack(made)
         yield made
         await attached.close()
@@ -105,7 +105,7 @@ async def test_a_message_that_may_have_arrived_is_not_sent_again(
 
 
 async def test_without_slack_the_missing_setting_is_named(tmp_path: Path) -> None:
-    async with open_hub(Settings.load({}, home=tmp_path, brain="offline", life=False)) as hub:
+    async with open_hub(load_settings({}, home=tmp_path, brain="offline", life=False)) as hub:
         Slack(hub)
         outcome = await use(hub, channel="#general", text="x")
         assert outcome.status == "refused"

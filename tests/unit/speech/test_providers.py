@@ -13,9 +13,10 @@ from tests.unit.speech.sounds import gathered, said, sine
 from tron import events
 from tron.calls.audio import duration_ms, level
 from tron.clock import ManualClock
+from tron.environment import load_settings
 from tron.errors import Invalid
 from tron.events import Bus, Event
-from tron.settings import Settings, SettingsError
+from tron.settings import SettingsError
 from tron.speech import deepgram
 from tron.speech.contract import Hearing, SpeechFailed, Transcript, spoken_by
 from tron.speech.engines import Speech
@@ -36,18 +37,18 @@ class Opened:
     """Speech with its bus."""
 
     def __init__(self, fake: FakeSpeech, name: str, **given: Any) -> None:
-        settings = Settings.load(
-            {},
-            stt=name,
-            tts=name,
-            openai_base_url=f"{fake.url}/v1",
-            openai_api_key="good",
-            elevenlabs_api_url=fake.url,
-            elevenlabs_api_key="good",
-            deepgram_api_url=fake.url,
-            deepgram_api_key="good",
-            **({"speech_timeout_s": 3600.0} | given),
-        )
+        usual: dict[str, Any] = {
+            "stt": name,
+            "tts": name,
+            "openai_base_url": f"{fake.url}/v1",
+            "openai_api_key": "good",
+            "elevenlabs_api_url": fake.url,
+            "elevenlabs_api_key": "good",
+            "deepgram_api_url": fake.url,
+            "deepgram_api_key": "good",
+            "speech_timeout_s": 3600.0,
+        }
+        settings = load_settings({}, **(usual | given))
         self.clock, self.bus = ManualClock(), Bus()
         self.events: list[Event] = []
         self.bus.add(self.events.append)
@@ -177,6 +178,19 @@ async def test_a_provider_in_trouble_is_replaced(
     assert (await final(hearing)).engine == "moonshine"
     await hearing.close()
     assert opened.failures == [f"{name}-tts", f"{name}-stt"]
+    await opened.speech.close()
+
+
+@pytest.mark.parametrize("name", ["elevenlabs", "deepgram"])
+async def test_an_address_in_capitals_is_the_same_address(provider: FakeSpeech, name: str) -> None:
+    address = provider.url.replace("http://", "HTTP://")
+    opened = Opened(provider, name, **{f"{name}_api_url": address})
+    hearing = await opened.speech.recogniser.listen()
+    feed(hearing, SECOND)
+    hearing.commit()
+    assert (await final(hearing)).engine in (name, "")
+    assert opened.failures == []
+    await hearing.close()
     await opened.speech.close()
 
 
@@ -334,12 +348,12 @@ async def test_a_hearing_that_is_closed_leaves_nothing_behind(opened: Opened) ->
 def test_a_provider_without_its_key_is_refused_at_start() -> None:
     for name, key in (("deepgram", "DEEPGRAM_API_KEY"), ("elevenlabs", "ELEVENLABS_API_KEY")):
         with pytest.raises(SettingsError, match=key):
-            Settings.load({"TRON_STT": name})
+            load_settings({"TRON_STT": name})
         with pytest.raises(SettingsError, match=key):
-            Settings.load({"TRON_TTS": name})
+            load_settings({"TRON_TTS": name})
     with pytest.raises(SettingsError, match="OPENAI_API_KEY"):
-        Settings.load({"TRON_TTS": "openai"})
-    Settings.load({"TRON_TTS": "openai", "OPENAI_BASE_URL": "http://127.0.0.1:1/v1"})
+        load_settings({"TRON_TTS": "openai"})
+    load_settings({"TRON_TTS": "openai", "OPENAI_BASE_URL": "http://127.0.0.1:1/v1"})
 
 
 class Recorder:

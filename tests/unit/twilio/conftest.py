@@ -17,8 +17,8 @@ from integrations.twilio.integration import Twilio
 from tests.harness.waiting import eventually
 from tron.app import create_app, open_hub
 from tron.calls.ledger import Line, Record
+from tron.environment import load_settings
 from tron.hub import Hub
-from tron.settings import Settings
 from tron.storage.tables import HOUSE
 
 PERSONA = """---
@@ -139,7 +139,7 @@ def offices(tmp_path: Path) -> Offices:
     @contextlib.asynccontextmanager
     async def make(**settings: Any) -> AsyncIterator[Office]:
         given = {"brain": "offline", "stt": "fake", "tts": "fake", "life": False} | settings
-        chosen = Settings.load({}, home=tmp_path / "home", personas=personas, **given)
+        chosen = load_settings({}, home=tmp_path / "home", personas=personas, **given)
         async with open_hub(chosen) as hub:
             twilio = Twilio(hub)
             app = create_app(hub, [twilio])

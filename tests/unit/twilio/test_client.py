@@ -7,6 +7,7 @@ from integrations.twilio.client import TwilioClient
 from integrations.twilio.fake import FakeTwilio
 from tests.harness.waiting import eventually
 from tests.unit.twilio.conftest import Office, Offices
+from tron.environment import load_settings
 from tron.errors import NotConfigured, ProviderRefused, ProviderUnavailable
 from tron.settings import Settings
 
@@ -18,7 +19,7 @@ def settings(twilio: FakeTwilio, **more: str) -> Settings:
         "twilio_number": "+15005550006",
         "twilio_api_url": twilio.rest_url,
     }
-    return Settings.load({}, **(given | more))
+    return load_settings({}, **(given | more))
 
 
 async def test_texts_refusals_and_a_wrong_token() -> None:
@@ -39,8 +40,8 @@ async def test_texts_refusals_and_a_wrong_token() -> None:
 
 async def test_what_is_missing_is_named() -> None:
     with pytest.raises(NotConfigured, match="TWILIO_ACCOUNT_SID"):
-        await TwilioClient(Settings.load({})).text("+1", "x")
-    numberless = Settings.load({}, twilio_account_sid="AC1", twilio_auth_token="t")
+        await TwilioClient(load_settings({})).text("+1", "x")
+    numberless = load_settings({}, twilio_account_sid="AC1", twilio_auth_token="t")
     client = TwilioClient(numberless)
     with pytest.raises(NotConfigured, match="TWILIO_PHONE_NUMBER"):
         await client.text("+1", "x")

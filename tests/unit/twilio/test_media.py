@@ -54,7 +54,7 @@ async def test_a_mark_counts_only_if_nothing_was_cleared_after_it(office: Office
         await socket.send_json(mark)
         (call,) = office.hub.switchboard.live
         assert isinstance(call, Call)
-        await eventually(lambda: not call._machine.speaking)
+        await eventually(lambda: not call._machine._playback.active)
         for _ in range(2):  # came back twice, or was never asked for: nothing happens
             await socket.send_json(mark)
         await socket.send_json({"event": "mark", "mark": {"name": "nonsense"}})

@@ -1,11 +1,15 @@
 """How a connection ends when its call does, and when its client does not read."""
 
+import asyncio
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from tron.app import open_hub
 from tron.clock import ManualClock
+from tron.environment import load_settings
 from tron.web.voice.latency import Latency
 from tron.web.voice.sessions import VoiceSession
 from tron.web.voice.socket import Connection
@@ -67,3 +71,26 @@ async def test_the_first_reason_to_close_stands() -> None:
     made.leave(4001, "another connection took over")
     made.leave(1000, "session ended")
     assert made._left.result() == (4001, "another connection took over")
+
+
+async def test_a_client_that_goes_while_the_hub_closes_is_let_go_of(tmp_path: Path) -> None:
+    class Socket:
+        async def accept(self) -> None:
+            raise asyncio.CancelledError
+
+    settings = load_settings(
+        {},
+        home=tmp_path,
+        personas=Path(__file__).parents[3] / "personas",
+        brain="offline",
+        stt="fake",
+        tts="fake",
+    )
+    async with open_hub(settings) as hub:
+        made = Connection(hub, session(), Latency(), cast(Any, Socket()))
+        call = await made._begin()
+        await hub.background.close()
+        await hub.switchboard.close()
+        with pytest.raises(asyncio.CancelledError):
+            await made._serve(call, None)
+        assert call.cause == "hub-stopping"

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 import pytest
 from quart import Quart
-from quart_schema import QuartSchema
 from werkzeug.datastructures import Headers
 
 from tron.agents.registry import Registry
 from tron.clock import ManualClock
-from tron.errors import Invalid, NotFound
+from tron.environment import load_settings
+from tron.errors import Invalid
 from tron.events import Bus
 from tron.life.journal import Journal
 from tron.metrics import Metrics
@@ -22,7 +22,8 @@ from tron.orchestrator.orchestrator import Orchestrator
 from tron.settings import Settings
 from tron.storage.store import Store
 from tron.subdomains import Subdomains
-from tron.web import auth, errors, internal, life, security, status
+from tron.web import auth, errors, internal, life, openai, security, status
+from tron.web.contract import describe
 from tron.web.security import Security
 
 if TYPE_CHECKING:
@@ -113,10 +114,7 @@ class StandInLife:
             raise Invalid("Unknown activity.", param="activity")
         chosen = self._agents.personas
         if persona is not None:
-            found = self._agents.get(persona)
-            if found is None:
-                raise NotFound("No such persona.", param="persona")
-            chosen = [found]
+            chosen = [self._agents.named(persona, param="persona")]
         return {who.name: "Posted: hello" for who in chosen}
 
     async def goals(self, client_id: str, agent: str | None = None) -> list[Any]:
@@ -130,10 +128,10 @@ class StandInLife:
 
 def make_app(hub: "Hub") -> Quart:
     app = Quart("tron")
-    QuartSchema(app, conversion_preference="pydantic")
+    describe(app)
     errors.install(app)
     security.guard(app, hub.security)
-    for routes in (auth.routes, status.routes, life.routes, internal.routes):
+    for routes in (auth.routes, status.routes, life.routes, internal.routes, openai.routes):
         app.register_blueprint(routes(hub))
     return app
 
@@ -141,7 +139,7 @@ def make_app(hub: "Hub") -> Quart:
 def make_hub(settings: Settings, store: Store, clock: ManualClock, folder: Path) -> "Hub":
     for name in ("Tony", "Maya"):
         (folder / f"{name.lower()}.md").write_text(PERSONA.format(name=name))
-    agents = Registry(folder, clock)
+    agents = Registry(folder, clock, default="tony")
     agents.refresh()
     bus = Bus()
     hub = SimpleNamespace(
@@ -152,7 +150,7 @@ def make_hub(settings: Settings, store: Store, clock: ManualClock, folder: Path)
         security=Security(settings, store, clock),
         agents=agents,
         orchestrator=Orchestrator(settings, clock, bus),
-        history=History(store, clock, bus, keep_days=30),
+        history=History(store, clock, bus, keep_days=30, hub_id="hub-1"),
         metrics=Metrics(bus),
         subdomains=Subdomains(settings, store, clock),
         journal=Journal(store, clock),
@@ -167,7 +165,7 @@ def make_hub(settings: Settings, store: Store, clock: ManualClock, folder: Path)
 
 @pytest.fixture
 def settings() -> Settings:
-    return Settings.load({}, base_domain="hub.test", public_url="https://api.hub.test")
+    return load_settings({}, base_domain="hub.test", public_url="https://api.hub.test")
 
 
 @pytest.fixture

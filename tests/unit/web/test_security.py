@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from tests.unit.web.conftest import Web
 from tron.clock import ManualClock
+from tron.environment import load_settings
 from tron.errors import Forbidden, Invalid, Unauthenticated
 from tron.settings import Settings, SettingsError
 from tron.storage.store import Store
@@ -135,17 +136,17 @@ async def test_protected_mode(web: Web) -> None:
 async def test_a_hub_beyond_loopback_is_protected_without_an_owner(
     store: Store, clock: ManualClock
 ) -> None:
-    security = Security(Settings.load({}, host="0.0.0.0"), store, clock)
+    security = Security(load_settings({}, host="0.0.0.0"), store, clock)
     await security.load()
     assert await outcome(security, asked(), "read") == 401
 
 
 def test_binding_beyond_loopback_needs_an_owner() -> None:
-    everywhere = Settings.load({}, host="0.0.0.0")
+    everywhere = load_settings({}, host="0.0.0.0")
     with pytest.raises(SettingsError, match="tron owner set"):
         check_bind(everywhere, has_owner=False)
     check_bind(everywhere, has_owner=True)
-    check_bind(Settings.load({}), has_owner=False)
+    check_bind(load_settings({}), has_owner=False)
 
 
 async def test_tokens_are_kept_hashed(security: Security, store: Store) -> None:

@@ -17,6 +17,7 @@ from yarl import URL
 from tests.harness.hub import free_port
 from tests.harness.waiting import PATIENCE_S
 from tron.clock import ManualClock
+from tron.environment import load_settings
 from tron.errors import Conflict, Invalid, NotConfigured
 from tron.settings import Settings
 from tron.storage.store import Store
@@ -77,7 +78,7 @@ async def test_a_name_goes_when_its_port_has_refused_for_long_enough(
     store: Store, clock: ManualClock
 ) -> None:
     port, other = free_port(), free_port()
-    settings = Settings.load({}, base_domain="hub.test", project_ports="1024-65535")
+    settings = load_settings({}, base_domain="hub.test", project_ports="1024-65535")
     subdomains = Subdomains(settings, store, clock)
     await subdomains.register("shop", port, "shop")
     await subdomains.register("blog", other, "blog")
@@ -105,7 +106,7 @@ async def test_a_name_goes_when_its_port_has_refused_for_long_enough(
 
 
 async def test_without_a_base_domain(sqlite_store: Store, clock: ManualClock) -> None:
-    plain = Subdomains(Settings.load({}), sqlite_store, clock)
+    plain = Subdomains(load_settings({}), sqlite_store, clock)
     app = Quart("tron")
     asgi = app.asgi_app
     assert install(app, plain) is None
@@ -199,7 +200,7 @@ class Project:
 @pytest.fixture
 async def project(sqlite_store: Store, clock: ManualClock) -> AsyncIterator[Project]:
     port, hub_port = free_port(), free_port()
-    settings = Settings.load({}, base_domain="hub.test", project_ports=f"{port}-{port}")
+    settings = load_settings({}, base_domain="hub.test", project_ports=f"{port}-{port}")
     subdomains = Subdomains(settings, sqlite_store, clock)
     await subdomains.register("shop", port, "shop")
     app = Quart("tron")
@@ -279,7 +280,7 @@ async def test_half_an_answer_does_not_look_whole(project: Project) -> None:
 
 async def test_a_project_that_is_down(sqlite_store: Store, project: Project) -> None:
     down = free_port()
-    settings = Settings.load({}, base_domain="hub.test", project_ports=f"{down}-{down}")
+    settings = load_settings({}, base_domain="hub.test", project_ports=f"{down}-{down}")
     subdomains = Subdomains(settings, sqlite_store, ManualClock())
     await subdomains.register("down", down, "down")
     app = Quart("tron")
