@@ -10,6 +10,7 @@ hub that nobody phones. `warm()` does it ahead of time, in a thread.
 import math
 import struct
 import warnings
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -211,11 +212,20 @@ def _filter(up: int, down: int) -> "NDArray[np.float32]":
 
 def resample(pcm: bytes, source: int, target: int) -> bytes:
     """A whole recording at another rate. Takes its time: run it in a thread."""
+    return b"".join(resampled((pcm,), source, target))
+
+
+def resampled(blocks: Iterable[bytes], source: int, target: int) -> Iterator[bytes]:
+    """A recording that comes in blocks, at another rate. Only the last may end in half a sample."""
     if source == target:
-        return pcm[: len(pcm) & ~1]
+        yield from map(_whole, blocks)
+        return
     import soxr
 
-    return pcm_of(soxr.resample(samples_of(pcm), source, target))
+    stream = soxr.ResampleStream(source, target, 1, dtype="int16")
+    for block in blocks:
+        yield stream.resample_chunk(samples_of(block)).tobytes()
+    yield stream.resample_chunk(samples_of(b""), last=True).tobytes()
 
 
 # WAV ---------------------------------------------------------------------------------------------
