@@ -9,6 +9,8 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
+DAY_MS = 86_400_000
+
 
 class Clock(Protocol):
     """Where a part of the hub reads the time."""
@@ -61,6 +63,11 @@ class ManualClock:
 def iso(ms: int) -> str:
     """Milliseconds since the epoch as ISO 8601 in UTC, to the second: `2024-01-15T10:30:00Z`."""
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def iso_or_none(ms: int | None) -> str | None:
+    """The same of what may not have happened yet, or never will."""
+    return None if ms is None else iso(ms)
 
 
 def duration(seconds: float) -> str:

@@ -8,7 +8,7 @@ is logged and left out, and the others go on.
 
 from collections.abc import AsyncIterator, Callable
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import structlog
@@ -71,7 +71,7 @@ def attach_all(hub: "Hub") -> list[Integration]:
     found: list[Integration] = []
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         try:
-            attach: Any = entry.load()
+            attach: Attach = entry.load()
             found.append(attach(hub))
         except Exception:  # border: a plug-in must not stop the hub
             log.exception("integration.not_loaded", integration=entry.name)

@@ -84,17 +84,17 @@ class Answering:
         except _Stopping:
             return False
         except Refused as fault:
-            log.warning("slack.not_delivered", letter=letter.id, error=str(fault))
             self._health.failed(letter.app, str(fault))
             error = str(fault)
         except TronError as fault:
-            log.warning("slack.not_answered", letter=letter.id, error=fault.type)
             error = fault.type
         except Exception as fault:  # border: one event's failure is its own
             log.exception("slack.answer_failed", letter=letter.id)
             error = type(fault).__name__
             await self._apologise(letter)
-        await self._settle(letter, error)
+        if error:
+            log.warning("slack.not_answered", letter=letter.id, error=error)
+        await self._settle(letter, "failed" if error else "done")
         return True
 
     async def close(self) -> None:
@@ -339,11 +339,11 @@ class Answering:
         finally:
             await delivery.close()
 
-    async def _settle(self, letter: Letter, error: str | None) -> None:
+    async def _settle(self, letter: Letter, status: str) -> None:
         """Write down how it ended; while the store is away, that is tried again."""
         while True:
             try:
-                await self._inbox.finish(letter, "failed" if error else "done", error)
+                await self._inbox.finish(letter, status)
                 return
             except TronError as fault:
                 log.warning("slack.not_settled", letter=letter.id, error=fault.type)

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from integrations.slack.threads import session_key
 from integrations.slack.wire import Command, Said, Stored
-from tron.clock import Clock
+from tron.clock import DAY_MS, Clock
 from tron.errors import Overloaded
 from tron.storage.rows import insert_new
 from tron.storage.store import Store
@@ -38,7 +38,7 @@ LEASE_MS = 12_000
 RENEW_S = 3.0
 BACKLOG_LIMIT = 10_000
 """unanswered events; beyond that Slack is told to come again (503)"""
-KEPT_MS = 7 * 86_400_000
+KEPT_MS = 7 * DAY_MS
 TAKEN_AT_ONCE = 100
 OPEN = ("waiting", "working")
 
@@ -165,11 +165,9 @@ class Inbox:
             changes["replies"] = msgspec.json.encode(changes["replies"]).decode()
         await self._change(letter, changes)
 
-    async def finish(self, letter: Letter, status: str, error: str | None = None) -> None:
-        """It is answered (`done`), or failed for good and its sender knows."""
-        await self._change(
-            letter, {"status": status, "error": error, "finished_at": self._clock.now_ms()}
-        )
+    async def finish(self, letter: Letter, status: str) -> None:
+        """It is answered (`done`), or failed for good and its sender knows (`failed`)."""
+        await self._change(letter, {"status": status})
 
     async def put_back(self, letter: Letter) -> None:
         """This hub is stopping: whoever comes next may have it at once, with all its tries."""
@@ -195,8 +193,6 @@ class Inbox:
                     attempts=0,
                     hub=self.hub_id,
                     lease_until=now + LEASE_MS,
-                    error=None,
-                    finished_at=None,
                 )
             )
             if not changed.rowcount:

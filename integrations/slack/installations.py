@@ -197,7 +197,6 @@ class Installations(AsyncInstallationStore):
         place = {"client_id": HOUSE, "enterprise_id": enterprise, "team_id": team}
         expires = bot.bot_token_expires_at
         values = {
-            "bot_user_id": bot.bot_user_id or "",
             "sealed": self.seal.close(_plain(bot)),
             "expires_at": None if expires is None else int(expires) * 1000,
             "rotating_until": 0,
@@ -205,7 +204,7 @@ class Installations(AsyncInstallationStore):
         }
 
         def unit(conn: Connection) -> None:
-            if not insert_new(conn, table, **place, **values, installed_at=now):
+            if not insert_new(conn, table, **place, **values):
                 same = and_(*(table.c[name] == value for name, value in place.items()))
                 conn.execute(update(table).where(same).values(values))
 

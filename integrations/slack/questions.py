@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, and_, delete, exists, or_, select, update
 
-from tron.clock import Clock
+from tron.clock import DAY_MS, Clock
 from tron.storage.rows import insert_new
 from tron.storage.store import Store
 from tron.storage.tables import HOUSE, approvals, sessions, tasks
@@ -22,7 +22,7 @@ LEASE_MS = 90_000
 """longer than one message takes; also how long one that failed rests"""
 LOST_MS = 60_000
 """a question taken over by reporting and not written down within this is asked again"""
-KEPT_MS = 30 * 86_400_000
+KEPT_MS = 30 * DAY_MS
 AT_ONCE = 20
 
 

@@ -18,6 +18,7 @@ import structlog
 from integrations.slack.client import Refused, SlackClient
 from integrations.slack.health import Health
 from integrations.slack.ingress import Ingress
+from tron.given import mapping
 from tron.supervise import Tasks
 
 log = structlog.get_logger(__name__)
@@ -147,7 +148,6 @@ def _frame(message: aiohttp.WSMessage) -> dict[str, Any]:
     if message.type is not aiohttp.WSMsgType.TEXT:
         return {}
     try:
-        frame = msgspec.json.decode(message.data)
+        return mapping(msgspec.json.decode(message.data))
     except msgspec.DecodeError:
         return {}
-    return frame if isinstance(frame, dict) else {}

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from tron.errors import Invalid
-from tron.storage.text import storable
+from tron.given import mapping, short
 
 TEXT_LIMIT = 40_000
 """Slack's own limit of one message"""
@@ -107,7 +107,7 @@ def event(body: Mapping[str, Any]) -> Event:
     if not isinstance(inner, dict) or not isinstance(inner.get("type"), str):
         raise Invalid("The event is missing.", param="event")
     who = _authorization(body)
-    team, event_id = _team(body, who), _text(body.get("event_id"), 255)
+    team, event_id = _team(body, who), short(body.get("event_id"), 255)
     kind = inner["type"]
     if kind == "app_uninstalled" or (kind == "tokens_revoked" and _bot_revoked(inner)):
         return Gone(team=team)
@@ -125,17 +125,17 @@ def command(form: Mapping[str, Any]) -> Command:
     team = _team(
         form, {**form, "is_enterprise_install": form.get("is_enterprise_install") == "true"}
     )
-    user, trigger = _text(form.get("user_id"), 64), _text(form.get("trigger_id"), 255)
+    user, trigger = short(form.get("user_id"), 64), short(form.get("trigger_id"), 255)
     if not team or not user or not trigger:
         raise Invalid("The command has no team, user or trigger.", param="trigger_id")
     return Command(
         team=team,
-        channel=_text(form.get("channel_id"), 64),
+        channel=short(form.get("channel_id"), 64),
         user=user,
-        text=plain(_text(form.get("text"), TEXT_LIMIT)),
-        response_url=_text(form.get("response_url"), 2_000),
+        text=plain(short(form.get("text"), TEXT_LIMIT)),
+        response_url=short(form.get("response_url"), 2_000),
         event_id=trigger,
-        name=_text(form.get("user_name"), 80),
+        name=short(form.get("user_name"), 80),
     )
 
 
@@ -143,37 +143,37 @@ def click(payload: Mapping[str, Any]) -> Click | Ignored:
     """An interaction: the first action of a `block_actions`; other kinds are ignored."""
     actions = payload.get("actions")
     if payload.get("type") != "block_actions" or not isinstance(actions, list) or not actions:
-        return Ignored(f"interaction {_text(payload.get('type'), 40)}")
-    first = _map(actions[0])
+        return Ignored(f"interaction {short(payload.get('type'), 40)}")
+    first = mapping(actions[0])
     ids = {
-        "team_id": _map(payload.get("team")).get("id"),
-        "enterprise_id": _map(payload.get("enterprise")).get("id"),
+        "team_id": mapping(payload.get("team")).get("id"),
+        "enterprise_id": mapping(payload.get("enterprise")).get("id"),
         "is_enterprise_install": payload.get("is_enterprise_install") is True,
     }
-    user, container = _map(payload.get("user")), _map(payload.get("container"))
+    user, container = mapping(payload.get("user")), mapping(payload.get("container"))
     return Click(
         team=_team(ids, ids),
-        channel=_text(_map(payload.get("channel")).get("id"), 64),
-        user=_text(user.get("id"), 64),
-        action=_text(first.get("action_id"), 255),
-        value=_text(first.get("value"), 2_000),
-        response_url=_text(payload.get("response_url"), 2_000),
-        name=_text(user.get("name") or user.get("username"), 80),
-        message=_text(container.get("message_ts"), 32),
+        channel=short(mapping(payload.get("channel")).get("id"), 64),
+        user=short(user.get("id"), 64),
+        action=short(first.get("action_id"), 255),
+        value=short(first.get("value"), 2_000),
+        response_url=short(payload.get("response_url"), 2_000),
+        name=short(user.get("name") or user.get("username"), 80),
+        message=short(container.get("message_ts"), 32),
         ephemeral=container.get("is_ephemeral") is True,
     )
 
 
 def _said(inner: dict[str, Any], team: str, event_id: str, bot_user: str) -> Said | Ignored:
-    user, channel = _text(inner.get("user"), 64), _text(inner.get("channel"), 64)
-    ts = _text(inner.get("ts"), 32)
+    user, channel = short(inner.get("user"), 64), short(inner.get("channel"), 64)
+    ts = short(inner.get("ts"), 32)
     if inner.get("bot_id") or inner.get("bot_profile") or user in (bot_user, "USLACKBOT"):
         return Ignored("a bot wrote it")
     if inner.get("subtype") not in PEOPLES_SUBTYPES or inner.get("hidden"):
-        return Ignored(f"message {_text(inner.get('subtype'), 40)}")
+        return Ignored(f"message {short(inner.get('subtype'), 40)}")
     if not user or not channel or not ts:
         return Ignored("a message without user, channel or time")
-    raw = _text(inner.get("text"), TEXT_LIMIT)
+    raw = short(inner.get("text"), TEXT_LIMIT)
     direct = inner.get("channel_type") == "im" or channel.startswith("D")
     mentioned = inner["type"] == "app_mention" or bool(bot_user and f"<@{bot_user}" in raw)
     return Said(
@@ -182,7 +182,7 @@ def _said(inner: dict[str, Any], team: str, event_id: str, bot_user: str) -> Sai
         user=user,
         text="\n".join(filter(None, [plain(raw, bot_user), *_files(inner.get("files"))])),
         ts=ts,
-        thread_ts=_text(inner.get("thread_ts"), 32) or None,
+        thread_ts=short(inner.get("thread_ts"), 32) or None,
         direct=direct,
         addressed=direct or mentioned,
         event_id=event_id,
@@ -190,18 +190,18 @@ def _said(inner: dict[str, Any], team: str, event_id: str, bot_user: str) -> Sai
 
 
 def _opened(inner: dict[str, Any], team: str, event_id: str) -> Opened | Ignored:
-    thread = _map(inner.get("assistant_thread"))
-    channel, ts = _text(thread.get("channel_id"), 64), _text(thread.get("thread_ts"), 32)
+    thread = mapping(inner.get("assistant_thread"))
+    channel, ts = short(thread.get("channel_id"), 64), short(thread.get("thread_ts"), 32)
     if not channel or not ts:
         return Ignored("an assistant thread without channel or time")
-    user = _text(thread.get("user_id"), 64)
+    user = short(thread.get("user_id"), 64)
     return Opened(team=team, channel=channel, user=user, thread=ts, event_id=event_id)
 
 
 def _authorization(body: Mapping[str, Any]) -> Mapping[str, Any]:
     """On whose behalf it was sent; in shared channels `team_id` alone can be somebody else's."""
     found = body.get("authorizations")
-    return _map(found[0]) if isinstance(found, list) and found else {}
+    return mapping(found[0]) if isinstance(found, list) and found else {}
 
 
 def _team(body: Mapping[str, Any], who: Mapping[str, Any]) -> str:
@@ -209,29 +209,21 @@ def _team(body: Mapping[str, Any], who: Mapping[str, Any]) -> str:
     places = [who.get("team_id"), body.get("team_id"), body.get("enterprise_id")]
     if who.get("is_enterprise_install"):
         places = [who.get("enterprise_id"), *places]
-    return next((text for place in places if (text := _text(place, 64))), "")
+    return next((text for place in places if (text := short(place, 64))), "")
 
 
 def _bot_user(who: Mapping[str, Any]) -> str:
-    return _text(who.get("user_id"), 64) if who.get("is_bot") else ""
+    return short(who.get("user_id"), 64) if who.get("is_bot") else ""
 
 
 def _bot_revoked(inner: Mapping[str, Any]) -> bool:
-    return bool(_map(inner.get("tokens")).get("bot"))
+    return bool(mapping(inner.get("tokens")).get("bot"))
 
 
 def _files(files: Any) -> list[str]:
     """A line for each attached file: the persona can't see them, but should know of them."""
-    names = [_map(file).get("name") for file in files] if isinstance(files, list) else []
-    return [f"[attached file: {_text(name, 200)}]" for name in names[:10]]
-
-
-def _map(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _text(value: Any, limit: int) -> str:
-    return storable(value)[:limit] if isinstance(value, str) else ""
+    names = [mapping(file).get("name") for file in files] if isinstance(files, list) else []
+    return [f"[attached file: {short(name, 200)}]" for name in names[:10]]
 
 
 # Text

@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy import Connection, insert, or_, select, update
 
 from tron.life.articles import read_articles
-from tron.life.slots import DAY_MS
+from tron.life.journal import OWN
 from tron.life.wording import counted, cut, plain
 from tron.life.work import QUOTED, Work
 from tron.storage.store import Store
@@ -23,7 +23,6 @@ from tron.storage.tables import goals as table
 
 STEP = 5
 RULE_LIMIT = 95
-DUE_SOON_MS = 7 * DAY_MS
 REVIEWED_AT_ONCE = 20
 
 
@@ -38,7 +37,6 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
     """`active`, `done` or `paused`"""
     note: str
     """what the last review found"""
-    due_at: int | None
     created_at: int
     updated_at: int
 
@@ -158,7 +156,10 @@ async def _seed(work: Work, now: int) -> list[str]:
 async def _gather(work: Work, since_ms: int, until_ms: int) -> Evidence:
     """What happened after `since_ms`, up to `until_ms`: nothing counts in two reviews."""
     me = work.persona.id
-    entries = await work.journal.entries(work.client_id, agent=me, since_ms=since_ms, limit=50)
+    kinds = [kind for kind in OWN if kind != "goals"]
+    entries = await work.journal.entries(
+        work.client_id, agent=me, kinds=kinds, since_ms=since_ms, limit=50
+    )
     articles = await read_articles(work.store, work.client_id, agent=me, since_ms=since_ms)
     query = (
         select(delegations.c.task, delegations.c.status)
@@ -174,11 +175,7 @@ async def _gather(work: Work, since_ms: int, until_ms: int) -> Evidence:
     async with work.store.read() as conn:
         ended = [(row.task, row.status) for row in await conn.execute(query)]
     return Evidence(
-        journal=[
-            entry.text
-            for entry in entries
-            if entry.kind != "goals" and since_ms < entry.created_at <= until_ms
-        ],
+        journal=[entry.text for entry in entries if since_ms < entry.created_at <= until_ms],
         articles=[a.title for a in articles if since_ms < a.read_at <= until_ms],
         finished=[plain(task) for task, status in ended if status == "completed"],
         failed=[plain(task) for task, status in ended if status == "failed"],
@@ -189,8 +186,7 @@ async def _judge(
     work: Work, reviewed: list[Goal], evidence: Evidence
 ) -> tuple[list[Verdict], bool]:
     """A verdict for every goal, and whether the model's answer could be used."""
-    now = work.clock.now_ms()
-    ruled = [by_rule(goal, evidence, now) for goal in reviewed]
+    ruled = [by_rule(goal, evidence) for goal in reviewed]
     offline = msgspec.json.encode(Review(goals=ruled)).decode()
     answer = await work.think(_prompt(reviewed, evidence), offline=offline, max_tokens=1500)
     review = understood(answer)
@@ -250,7 +246,7 @@ def checked(goal: Goal, verdict: Verdict, evidence: Evidence) -> Verdict:
     )
 
 
-def by_rule(goal: Goal, evidence: Evidence, now_ms: int) -> Verdict:
+def by_rule(goal: Goal, evidence: Evidence) -> Verdict:
     """A verdict without a model."""
     about = [task for task in evidence.finished if concerns(goal.title, task)]
     room = max(RULE_LIMIT - goal.progress, 0)
@@ -261,8 +257,6 @@ def by_rule(goal: Goal, evidence: Evidence, now_ms: int) -> Verdict:
         note = f"No finished work towards it yet (seen: {evidence.told()})."
     else:
         note = "Nothing new since last time."
-    if goal.due_at is not None and goal.due_at < now_ms + DUE_SOON_MS:
-        note += " It is due within a week." if goal.due_at > now_ms else " It is overdue."
     return Verdict(id=goal.id, progress=progress, note=note)
 
 

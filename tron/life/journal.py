@@ -8,19 +8,21 @@ Callers: the life activities, the tools, the briefing.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from sqlalchemy import Connection, Row, delete, insert, select
 
-from tron.clock import Clock
+from tron.agents.persona import Activity
+from tron.clock import DAY_MS, Clock
 from tron.storage.store import Store
 from tron.storage.tables import journal
-from tron.storage.text import storable
 
-DAY_MS = 86_400_000
 NOTE = "note"
 MESSAGE = "message"
+OWN = (*get_args(Activity), NOTE)
+"""kinds that may be told to whoever asks, and that texts for others are made from: never what a
+caller left for the persona alone"""
 
 
 class JournalEntry(msgspec.Struct, kw_only=True, frozen=True):
@@ -50,7 +52,7 @@ class Journal:
                 client_id=client_id,
                 agent=agent,
                 kind=kind,
-                text=storable(text),
+                text=text,
                 created_at=self._clock.now_ms(),
             )
             .returning(journal)

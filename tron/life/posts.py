@@ -1,12 +1,18 @@
 """What the personas have said in public: the local feed, and where else each post went."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from tron.storage.store import Store
 from tron.storage.tables import posts as table
+
+LOOKED_AT = 500
+"""posts of a persona that a new one is compared with"""
+
+_IN_TURN = select(func.pg_advisory_xact_lock(0x706F737473))  # "posts"
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +44,15 @@ async def read_posts(
     limit: int = 100,
 ) -> list[Post]:
     """What was posted at or after `since_ms`, newest first."""
+    async with store.read() as conn:
+        return await conn.run_sync(
+            lambda c: _read(c, client_id, agent=agent, since_ms=since_ms, limit=limit)
+        )
+
+
+def _read(
+    conn: Connection, client_id: str, *, agent: str | None, since_ms: int = 0, limit: int
+) -> list[Post]:
     columns = [table.c[name] for name in Post.__struct_fields__]
     query = (
         select(*columns)
@@ -47,8 +62,7 @@ async def read_posts(
     )
     if agent is not None:
         query = query.where(table.c.agent == agent)
-    async with store.read() as conn:
-        return [_post(dict(row)) for row in (await conn.execute(query)).mappings()]
+    return [_post(dict(row)) for row in conn.execute(query).mappings()]
 
 
 def _post(row: dict[str, Any]) -> Post:
@@ -57,9 +71,20 @@ def _post(row: dict[str, Any]) -> Post:
 
 
 async def publish(
-    store: Store, client_id: str, agent: str, text: str, article_url: str | None, now_ms: int
-) -> int:
-    """Put a post into the local feed; returns its id."""
+    store: Store,
+    client_id: str,
+    agent: str,
+    text: str,
+    article_url: str | None,
+    now_ms: int,
+    *,
+    unless: Callable[[list[Post]], str],
+) -> int | str:
+    """Put a post into the local feed; returns its id, or why it was not put there.
+
+    `unless` is shown the posts of `agent` as they stand at that moment, the latest `LOOKED_AT`,
+    and says what speaks against one more; "" if nothing does.
+    """
     new = insert(table).values(
         client_id=client_id,
         agent=agent,
@@ -67,7 +92,15 @@ async def publish(
         article_url=article_url,
         created_at=now_ms,
     )
-    return await store.write(lambda conn: int(conn.execute(new.returning(table.c.id)).scalar_one()))
+
+    def unit(conn: Connection) -> int | str:
+        if conn.dialect.name == "postgresql":  # which would let two of them look at once
+            conn.execute(_IN_TURN)
+        if why_not := unless(_read(conn, client_id, agent=agent, limit=LOOKED_AT)):
+            return why_not
+        return int(conn.execute(new.returning(table.c.id)).scalar_one())
+
+    return await store.write(unit)
 
 
 async def record(store: Store, client_id: str, post: int, delivered: list[Delivery]) -> None:

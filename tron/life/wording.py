@@ -4,12 +4,14 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+SENTENCE_CHARS = 200
+
 
 def plain(text: str) -> str:
     """`text` on one line, without control characters or halves of characters.
 
-    What comes from feeds and models goes into the database and on to other services; PostgreSQL
-    refuses NUL, and a lone surrogate can't be sent at all.
+    What comes from feeds and models goes on to other services: a lone surrogate can't be sent at
+    all, and a control character means something else there.
     """
     kept = "".join(" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
     return " ".join(kept.split())
@@ -31,9 +33,9 @@ def cut(text: str, limit: int) -> str:
     return head.rstrip(" ,;:.–—-") + "…"
 
 
-def first_sentence(text: str, limit: int = 200) -> str:
-    """The first sentence of `text`, in at most `limit` characters."""
-    return cut(re.split(r"(?<=[.!?])\s", text, maxsplit=1)[0], limit)
+def first_sentence(text: str) -> str:
+    """The first sentence of `text`, in at most `SENTENCE_CHARS` characters."""
+    return cut(re.split(r"(?<=[.!?])\s", text, maxsplit=1)[0], SENTENCE_CHARS)
 
 
 def whole_words(words: Iterable[str], text: str) -> list[str]:

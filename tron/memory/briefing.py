@@ -18,8 +18,8 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import msgspec
 
-from tron.clock import Clock, iso
-from tron.life.journal import DAY_MS, MESSAGE, Journal
+from tron.clock import DAY_MS, Clock, iso
+from tron.life.journal import MESSAGE, Journal
 from tron.memory.contacts import Contact, Contacts
 from tron.memory.knowledge import Knowledge
 from tron.memory.memory import Memory

@@ -125,10 +125,10 @@ class Contacts:
         given: dict[str, Any] = {
             "name": storable(name).strip(),
             "phone": number,
-            "email": storable(email).strip(),
-            "company": storable(company).strip(),
-            "role": storable(role).strip(),
-            "notes": storable(notes).strip(),
+            "email": email.strip(),
+            "company": company.strip(),
+            "role": role.strip(),
+            "notes": notes.strip(),
             "tags": list(tags),
         }
         if not given["name"]:
@@ -144,7 +144,8 @@ class Contacts:
             before = msgspec.structs.asdict(_contact(known)) if known else {}
             values = _columns({**before, **given}) | {"updated_at": now}
             if known:
-                change = update(contacts).where(contacts.c.id == known.id)
+                mine = (contacts.c.client_id == client_id, contacts.c.id == known.id)
+                change = update(contacts).where(*mine)
                 return connection.execute(change.values(**values).returning(contacts)).one()
             new = insert(contacts).values(client_id=client_id, **values)
             return connection.execute(new.returning(contacts)).one()

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import msgspec
 from sqlalchemy import Connection, Row, delete, insert, or_, select
 
-from tron.clock import Clock
+from tron.clock import DAY_MS, Clock
 from tron.errors import Invalid
 from tron.memory import search
 from tron.storage.store import Store
@@ -24,7 +24,6 @@ from tron.storage.text import storable
 EntryType = Literal["discovery", "insight", "decision", "task_result", "resource"]
 Domain = Literal["tech", "marketing", "finance", "ops", "product", "general"]
 
-DAY_MS = 86_400_000
 KEPT_MS = 30 * DAY_MS
 FEED_PER_DOMAIN = 3
 FEED_CHARACTERS = 2_000
@@ -119,7 +118,7 @@ class Knowledge:
             (knowledge.c.type, type),
         ):
             if value:
-                statement = statement.where(column == storable(value))
+                statement = statement.where(column == value)
         if tags:
             quoted = [msgspec.json.encode(_tag(tag)).decode() for tag in tags]
             statement = statement.where(
@@ -172,7 +171,8 @@ class Knowledge:
         """Drop what is older than 30 days, of every tenant. Returns how many entries went."""
         statement = delete(knowledge).where(knowledge.c.created_at < self._clock.now_ms() - KEPT_MS)
         gone = await self._store.write(lambda connection: connection.execute(statement).rowcount)
-        self.changed += 1
+        if gone:
+            self.changed += 1
         return gone
 
 

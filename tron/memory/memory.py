@@ -33,7 +33,6 @@ class MemoryEntry(msgspec.Struct, kw_only=True, frozen=True):
     key: str
     content: str
     author: str
-    namespace: str
     tags: list[str]
     created_at: int
     updated_at: int
@@ -58,7 +57,6 @@ class Memory:
         key: str,
         content: str,
         author: str,
-        namespace: str = "default",
         tags: Sequence[str] = (),
     ) -> MemoryEntry:
         """Keep `content` under `key`; what was there is replaced.
@@ -69,17 +67,12 @@ class Memory:
             raise Invalid(f"A key has 1 to {KEY_LIMIT} characters.", param="key")
         now = self._clock.now_ms()
         fresh = {
-            "content": storable(content),
+            "content": content,
             "author": author,
             "tags": msgspec.json.encode([storable(tag) for tag in tags]).decode(),
             "updated_at": now,
         }
-        identity = {
-            "client_id": client_id,
-            "namespace": storable(namespace),
-            "person": storable(person),
-            "key": storable(key),
-        }
+        identity = {"client_id": client_id, "person": person, "key": key}
         upsert = (
             insert_into(memories, on_sqlite=self._store.sqlite)
             .values(**identity, **fresh, created_at=now)
@@ -124,15 +117,12 @@ class Memory:
             (memories.c.client_id == client_id) & (memories.c.person == person), limit
         )
 
-    async def forget(
-        self, client_id: str, *, person: str, key: str, namespace: str = "default"
-    ) -> bool:
+    async def forget(self, client_id: str, *, person: str, key: str) -> bool:
         """Drop the fact under `key`. False if there was none."""
         statement = delete(memories).where(
             memories.c.client_id == client_id,
-            memories.c.namespace == storable(namespace),
-            memories.c.person == storable(person),
-            memories.c.key == storable(key),
+            memories.c.person == person,
+            memories.c.key == key,
         )
         gone = await self._store.write(lambda connection: connection.execute(statement).rowcount)
         self.changed += 1
@@ -156,7 +146,6 @@ def _entry(row: Row[Any], similarity: float = 0.0) -> MemoryEntry:
         key=row.key,
         content=row.content,
         author=row.author,
-        namespace=row.namespace,
         tags=msgspec.json.decode(row.tags, type=list[str]),
         created_at=row.created_at,
         updated_at=row.updated_at,

@@ -61,7 +61,6 @@ class Goal(BaseModel):
     progress: int
     status: str
     note: str
-    due_at: str | None
     created_at: str
     updated_at: str
 

@@ -45,7 +45,7 @@ async def two(store: Store, clock: ManualClock) -> Inbox:
 
 
 async def hub(store: Store, clock: ManualClock, id: str) -> Inbox:
-    row = {"id": id, "started_at": clock.now_ms(), "seen_at": clock.now_ms()}
+    row = {"id": id, "seen_at": clock.now_ms()}
     await store.write(lambda conn: conn.execute(insert(hubs).values(row)))
     return Inbox(store, clock, id)
 
@@ -86,7 +86,7 @@ async def test_a_lane_is_worked_on_in_order_across_hubs(one: Inbox, two: Inbox) 
     await two.finish(first, "done")
     assert await one.begin(second) == "busy", "the late one goes first"
     assert await one.begin(late) == "yes"
-    await one.finish(late, "failed", "x")
+    await one.finish(late, "failed")
     assert await one.begin(second) == "yes"
     assert await one.begin(second) == "not ours", "it is begun already"
 
@@ -147,7 +147,7 @@ async def test_only_what_failed_can_be_tried_again(one: Inbox, two: Inbox) -> No
     letter = await accept(one, said(1))
     await one.begin(letter)
     assert await two.again(letter.id, "T1") is None
-    await one.finish(letter, "failed", "x")
+    await one.finish(letter, "failed")
     assert await two.again(letter.id, "T2") is None, "not from another workspace"
     again = await two.again(letter.id, "T1")
     assert again is not None

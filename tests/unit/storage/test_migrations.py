@@ -13,7 +13,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 
 from tests.harness.databases import Postgres
+from tron.clock import ManualClock
 from tron.errors import StorageUnavailable
+from tron.memory.memory import Memory
 from tron.storage import migrations
 from tron.storage.store import Store
 from tron.storage.tables import metadata
@@ -71,6 +73,31 @@ def test_the_migrations_make_the_schema_that_a_new_database_gets(empty_url: str)
         assert word_indexes(conn) == migrated != []
         assert migrations.current(conn) == migrations.HEAD
     engine.dispose()
+
+
+async def test_what_is_remembered_outlives_the_move_to_a_newer_schema(empty_url: str) -> None:
+    engine = engine_of(empty_url)
+    with engine.begin() as conn:
+        migrations._run(conn, "0003")
+        for person in ("ann", "bob"):
+            conn.execute(
+                text(
+                    "INSERT INTO memories (client_id, person, key, content, author, created_at,"
+                    " updated_at) VALUES ('house', :person, 'dog', 'Rex barks.', 'tony', 1, 1)"
+                ),
+                {"person": person},
+            )
+    engine.dispose()
+    store = await Store.open(empty_url)
+    memory = Memory(store, ManualClock())
+    for person in ("ann", "bob"):  # found by its words, as before
+        [found] = await memory.recall("house", person=person, query="barking")
+        assert (found.key, found.content) == ("dog", "Rex barks.")
+    await memory.remember("house", person="ann", key="dog", content="Fido naps.", author="tony")
+    [found] = await memory.recall("house", person="ann", query="napping")
+    assert found.content == "Fido naps."
+    assert await memory.recall("house", person="ann", query="barking") == []
+    await store.close()
 
 
 def engine_of(url: str) -> Engine:

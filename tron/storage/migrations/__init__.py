@@ -16,7 +16,7 @@ from tron.errors import StorageUnavailable
 from tron.storage import word_index
 from tron.storage.tables import metadata
 
-HEAD = "0003"
+HEAD = "0004"
 _LOCK = 7_472_111  # any number, the same for every hub on a PostgreSQL server
 _VERSIONS = Path(__file__).parent / "versions"
 
@@ -63,12 +63,12 @@ def _create(connection: Connection) -> None:
     connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
 
 
-def _run(connection: Connection) -> None:
-    """Apply the migrations from where the database is to today's."""
+def _run(connection: Connection, to: str = HEAD) -> None:
+    """Apply the migrations from where the database is to those of the revision `to`."""
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", "tron.storage:migrations")
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, to)
