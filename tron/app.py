@@ -9,26 +9,24 @@ import asyncio
 import gc
 import logging
 import os
-import re
 import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import structlog
 from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 from quart import Quart
-from quart_schema import Info, QuartSchema
-from quart_schema.openapi import OpenAPIProvider
 
 import tron
 from tron.agents.registry import Registry
 from tron.brain.brain import Brain, providers_of
 from tron.brain.offline import OfflineBrain
 from tron.calls.switchboard import Switchboard
-from tron.clock import SystemClock
+from tron.clock import DAY_MS, SystemClock
 from tron.conversation.delegation import Delegations
 from tron.conversation.door import Door
 from tron.conversation.reply import Reply
@@ -36,8 +34,8 @@ from tron.conversation.sessions import Sessions
 from tron.conversation.summary import Summaries
 from tron.conversation.thinking import Thinking
 from tron.conversation.turns import TurnInput
-from tron.errors import TronError
 from tron.events import Bus
+from tron.heartbeat import Heartbeat
 from tron.hub import Hub
 from tron.integrations import Integration, attach_all
 from tron.life.journal import Journal
@@ -79,11 +77,13 @@ from tron.web import (
     voice,
 )
 from tron.web import subdomains as subdomain_proxy
+from tron.web.contract import describe
 from tron.web.security import Security, check_bind
 
 log = structlog.get_logger(__name__)
 
 SWEEP_S = 30.0
+FORGET_EVERY_S = 3600.0
 GARBAGE_EVERY = 10_000
 """objects made and not freed between two looks for garbage among them"""
 
@@ -110,6 +110,8 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
         guard = Security(settings, store, clock)
         await guard.load()
         metrics = Metrics(bus)
+        heartbeat = Heartbeat(store, clock, hub_id)
+        closing.push_async_callback(heartbeat.close)
         history = History(store, clock, bus, keep_days=settings.history_days, hub_id=hub_id)
         closing.push_async_callback(history.close)
         history.start()
@@ -232,6 +234,7 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
             clock=clock,
             bus=bus,
             background=background,
+            heartbeat=heartbeat,
             store=store,
             security=guard,
             agents=agents,
@@ -260,25 +263,11 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
         )
 
 
-class _Description(OpenAPIProvider):
-    """The OpenAPI document; one view at two addresses has two names in it, as OpenAPI demands."""
-
-    def operation_id(self, method: str, path: str, func: object) -> str:
-        return f"{method}_{re.sub(r'[^a-z0-9]+', '_', path.lower()).strip('_')}"
-
-
 def create_app(hub: Hub, integrations: Sequence[Integration] = ()) -> Quart:
     """The web application of a hub."""
     app = Quart("tron", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = hub.settings.max_body_bytes
-    QuartSchema(
-        app,
-        openapi_provider_class=_Description,
-        info=Info("Tron", tron.__version__),
-        swagger_ui_path=None,
-        redoc_ui_path=None,
-        scalar_ui_path=None,
-    )
+    describe(app)
     errors.install(app)
     security.guard(app, hub.security)
     for group in (openai, audio, sessions, status, calls, voice, life, internal, auth, page):
@@ -352,9 +341,14 @@ def _told_to_stop(hub: Hub, listener: socket.socket) -> Callable[[], Awaitable[N
 
 async def _start(hub: Hub) -> None:
     """Everything that runs by itself while the hub serves."""
+    await hub.heartbeat.start()
     await hub.delegations.start()
     hub.background.start(hub.agents.watch(), "personas")
-    hub.background.start(_sweep(hub), "sweep")
+    for name, tidy in _tidying(hub).items():
+        hub.background.repeat(tidy, name, every_s=SWEEP_S)
+    keep_ms = hub.settings.history_days * DAY_MS
+    for name, prune in _forgetting(hub).items():
+        hub.background.repeat(partial(prune, keep_ms), name, every_s=FORGET_EVERY_S)
     hub.speech.start()
     hub.switchboard.start()
     await hub.life.start()
@@ -372,19 +366,24 @@ def _collect_only_what_comes() -> None:
     gc.enable()
 
 
-async def _sweep(hub: Hub) -> None:
-    """End what is over: sessions nobody came back to, work left behind by dead hubs."""
-    while True:
-        try:
-            await hub.sessions.expire()
-            await hub.delegations.adopt()
-            await hub.switchboard.ledger.adopt()
-            await hub.history.adopt()
-            await hub.subdomains.sweep()
-            await hub.knowledge.prune()
-        except TronError as error:  # the store is away; there will be another round
-            log.warning("sweep.failed", error=error.type)
-        await asyncio.sleep(SWEEP_S)
+def _tidying(hub: Hub) -> dict[str, Callable[[], Awaitable[object]]]:
+    """What ends what is over: sessions nobody came back to, work left behind by dead hubs."""
+    return {
+        "expiring sessions": hub.sessions.expire,
+        "adopting delegations": hub.delegations.adopt,
+        "adopting calls": hub.switchboard.ledger.adopt,
+        "adopting processes": hub.history.adopt,
+        "sweeping subdomains": hub.subdomains.sweep,
+    }
+
+
+def _forgetting(hub: Hub) -> dict[str, Callable[[int], Awaitable[object]]]:
+    """What is kept for TRON_HISTORY_DAYS and not looked after by a part's own rounds."""
+    return {
+        "forgetting calls": hub.switchboard.ledger.prune,
+        "forgetting delegations": hub.delegations.prune,
+        "forgetting tool calls": hub.toolbox.prune,
+    }
 
 
 def _server(settings: Settings, listener: socket.socket) -> Config:

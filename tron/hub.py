@@ -15,6 +15,7 @@ from tron.conversation.door import Door
 from tron.conversation.sessions import Sessions
 from tron.conversation.thinking import Thinking
 from tron.events import Bus
+from tron.heartbeat import Heartbeat
 from tron.life.journal import Journal
 from tron.life.life import Life
 from tron.memory.contacts import Contacts
@@ -46,6 +47,7 @@ class Hub:
     clock: Clock
     bus: Bus
     background: Tasks
+    heartbeat: Heartbeat
     store: Store
     security: Security
     agents: Registry

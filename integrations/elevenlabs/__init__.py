@@ -9,6 +9,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from quart import Blueprint
@@ -18,6 +19,7 @@ from integrations.elevenlabs.conversations import Conversations
 from integrations.elevenlabs.links import Links
 from integrations.elevenlabs.routes import routes
 from tron.agents.persona import Persona
+from tron.clock import DAY_MS
 from tron.conversation.caller import identify
 from tron.doctor import Finding
 from tron.errors import NotConfigured, Overloaded, ProviderError
@@ -32,6 +34,7 @@ SOCKETS = 1_000
 LARGE_WEBHOOKS = 4
 """with a call's sound in them, being read at once"""
 END_S = 10.0
+PRUNE_EVERY_S = 3600.0
 
 
 class Stoppable(Protocol):
@@ -60,6 +63,7 @@ class ElevenLabs:
         self.conversations = Conversations(settings, hub.store, hub.clock)
         self.large_webhooks = asyncio.Semaphore(LARGE_WEBHOOKS)
         self.endings = Tasks("elevenlabs endings")
+        self._upkeep = Tasks("elevenlabs upkeep")
         self.counts: Counter[str] = Counter()
         """webhooks by type, since this hub started"""
         self._sockets: set[Stoppable] = set()
@@ -147,9 +151,13 @@ class ElevenLabs:
         return routes(self)
 
     async def start(self) -> None:
-        pass
+        keep_ms = self.hub.settings.history_days * DAY_MS
+        self._upkeep.repeat(
+            partial(self.conversations.prune, keep_ms), "forgetting", every_s=PRUNE_EVERY_S
+        )
 
     async def close(self) -> None:
+        await self._upkeep.close()
         self._stopping = True
         self._empty.clear()
         for socket in tuple(self._sockets):

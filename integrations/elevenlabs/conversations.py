@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from tron.clock import Clock
 from tron.errors import Invalid
+from tron.given import mapping, short
 from tron.settings import Settings
 from tron.storage.rows import insert_new
 from tron.storage.store import Store
 from tron.storage.tables import HOUSE
 from tron.storage.tables import elevenlabs_conversations as table
-from tron.storage.text import storable
 
 LINES_KEPT = 2_000
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -62,12 +62,12 @@ class Conversations:
     async def tell(self, event: dict[str, Any]) -> str:
         """Keep what a post-call webhook says; returns its type. Raises Invalid for one that can't
         be read; one of an unknown type is nothing."""
-        type, data = str(event.get("type"))[:64], _map(event.get("data"))
+        type, data = str(event.get("type"))[:64], mapping(event.get("data"))
         match type:
             case "post_call_transcription":
                 await self._keep(data, _transcription(data))
             case "call_initiation_failure":
-                reason = _short(data.get("failure_reason"), 500)
+                reason = short(data.get("failure_reason"), 500)
                 await self._keep(data, {"status": "failed", "error": reason or "not said"})
             case "post_call_audio":
                 await self._sound(data)
@@ -85,6 +85,17 @@ class Conversations:
             rows = (await connection.execute(query)).all()
         return [_told(dict(row._mapping)) for row in rows]
 
+    async def prune(self, keep_ms: int) -> int:
+        """Forget conversations told of longer ago than this, with their recordings; how many."""
+        old = table.c.received_at < self._clock.now_ms() - keep_ms
+        async with self._store.read() as connection:
+            sounds = await connection.scalars(
+                select(table.c.audio).where(old, table.c.audio.is_not(None))
+            )
+        for sound in sounds:
+            await asyncio.to_thread(Path(sound).unlink, missing_ok=True)
+        return await self._store.write(lambda c: c.execute(delete(table).where(old)).rowcount)
+
     async def _sound(self, data: dict[str, Any]) -> None:
         if self._recordings is None:
             return
@@ -98,7 +109,7 @@ class Conversations:
 
     async def _keep(self, data: dict[str, Any], known: dict[str, Any]) -> None:
         id, now = _id(data), self._clock.now_ms()
-        agent_id = _short(data.get("agent_id"), 128)
+        agent_id = short(data.get("agent_id"), 128)
         filled = {name: value for name, value in known.items() if value is not None}
 
         def unit(conn: Connection) -> None:
@@ -122,28 +133,30 @@ class Conversations:
 
 
 def _transcription(data: dict[str, Any]) -> dict[str, Any]:
-    about = _map(data.get("metadata"))
-    variables = _map(_map(data.get("conversation_initiation_client_data")).get("dynamic_variables"))
+    about = mapping(data.get("metadata"))
+    variables = mapping(
+        mapping(data.get("conversation_initiation_client_data")).get("dynamic_variables")
+    )
     caller = (
         data.get("user_id")
-        or _map(about.get("phone_call")).get("external_number")
+        or mapping(about.get("phone_call")).get("external_number")
         or variables.get("system__caller_id")
     )
     duration = about.get("call_duration_secs")
     lines = [
         {
             "role": "user" if line.get("role") == "user" else "agent",
-            "text": storable(line["message"]),
+            "text": line["message"],
             "at_s": at if isinstance(at := line.get("time_in_call_secs"), int) else None,
         }
         for line in _list(data.get("transcript"))[:LINES_KEPT]
         if isinstance(line, dict) and isinstance(line.get("message"), str) and line["message"]
     ]
     return {
-        "status": _short(data.get("status"), 32) or "done",
-        "caller": _short(caller, 256) or None,
+        "status": short(data.get("status"), 32) or "done",
+        "caller": short(caller, 256) or None,
         "lines": msgspec.json.encode(lines).decode(),
-        "summary": _short(_map(data.get("analysis")).get("transcript_summary"), 10_000) or None,
+        "summary": short(mapping(data.get("analysis")).get("transcript_summary"), 10_000) or None,
         "duration_s": duration if isinstance(duration, int) and 0 <= duration < 10**6 else None,
     }
 
@@ -165,14 +178,6 @@ def _write(path: Path, given: Any) -> None:
     sound = base64.b64decode(given, validate=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(sound)
-
-
-def _short(given: Any, limit: int) -> str:
-    return storable(given)[:limit] if isinstance(given, str) else ""
-
-
-def _map(given: Any) -> dict[str, Any]:
-    return given if isinstance(given, dict) else {}
 
 
 def _list(given: Any) -> list[Any]:

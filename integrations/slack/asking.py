@@ -20,8 +20,8 @@ from integrations.slack.mrkdwn import mrkdwn, split
 from integrations.slack.questions import Question, Questions, Where
 from integrations.slack.threads import Threads
 from integrations.slack.workspaces import Workspaces
-from tron.clock import Clock
-from tron.errors import NotFound, TronError
+from tron.clock import DAY_MS, Clock
+from tron.errors import NotFound
 from tron.storage.tables import HOUSE
 from tron.supervise import Tasks
 from tron.tasks.contract import Task
@@ -30,14 +30,14 @@ from tron.tasks.desk import Desk
 log = structlog.get_logger(__name__)
 
 EVERY_S = 2.0
-LOST_EVERY = 15
+LOST_EVERY_S = 30.0
 """rounds"""
 BEHIND_ANSWER_S = 30.0
 """how long the answer in whose turn a task was begun may take to come first"""
 LOOK_S = 0.3
 PATIENCE_S = 30.0
 TELL_PAUSES_S = (2.0, 5.0, 15.0, 30.0, 60.0, 60.0, 120.0, 300.0)
-SHOWN_MS = 86_400_000
+SHOWN_MS = DAY_MS
 """an answer that could not be shown within this is not shown any more"""
 CLOSED_TO_US = frozenset(
     (
@@ -76,7 +76,9 @@ class Asking:
         self._closing = False
 
     def start(self) -> None:
-        self._tasks.start(self._run(), "rounds")
+        self._tasks.repeat(self._round, "rounds", every_s=EVERY_S, soon=self._soon)
+        self._tasks.repeat(self._find_lost, "lost questions", every_s=LOST_EVERY_S)
+        self._tasks.repeat(self._questions.prune, "pruning", every_s=LOST_EVERY_S)
 
     async def close(self) -> None:
         self._closing = True
@@ -160,26 +162,6 @@ class Asking:
         return False
 
     # Questions
-
-    async def _run(self) -> None:
-        rounds = 0
-        while True:
-            try:
-                await self._round()
-                if rounds % LOST_EVERY == 0:
-                    await self._find_lost()
-                    await self._questions.prune()
-            except TronError as error:
-                log.warning("slack.questions_unread", error=error.type)
-            except Exception:  # border: one bad round must not end them all
-                log.exception("slack.questions_failed")
-            rounds += 1
-            self._soon.clear()
-            try:
-                async with asyncio.timeout(EVERY_S):
-                    await self._soon.wait()
-            except TimeoutError:
-                pass
 
     async def _round(self) -> None:
         """Post what is due; show what was answered."""

@@ -23,7 +23,7 @@ DESK_SIZE = 2_000
 AT_ONCE = 200
 BUSY_S = 0.3
 AWAY_S = 2.0
-PRUNE_EVERY = 1_200
+PRUNE_EVERY_S = 3600.0
 
 Answer = Callable[[Letter], Coroutine[Any, Any, bool]]
 """settles one event; False: the hub is stopping, it is for whoever comes next"""
@@ -45,7 +45,8 @@ class Desk:
         self.closing = False
 
     def start(self) -> None:
-        self._upkeep.start(self._keep_going(), "upkeep")
+        self._upkeep.repeat(self._attend, "upkeep", every_s=RENEW_S)
+        self._upkeep.repeat(self._inbox.prune, "pruning", every_s=PRUNE_EVERY_S)
 
     def offer(self, letter: Letter) -> None:
         """Answer `letter` when its turn comes. Returns at once."""
@@ -108,20 +109,6 @@ class Desk:
             await self._inbox.put_back(letter)
         except TronError as error:  # then its lease runs out, which says the same
             log.warning("slack.not_put_back", error=error.type)
-
-    async def _keep_going(self) -> None:
-        beats = 0
-        while True:
-            try:
-                await self._attend()
-                if beats % PRUNE_EVERY == 0:
-                    await self._inbox.prune()
-            except TronError as error:
-                log.warning("slack.upkeep_failed", error=error.type)
-            except Exception:  # border: one bad beat must not end the upkeep
-                log.exception("slack.upkeep_failed")
-            beats += 1
-            await asyncio.sleep(RENEW_S)
 
     async def _attend(self) -> None:
         if self._held:

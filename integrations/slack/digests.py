@@ -5,8 +5,6 @@ persona that answered there, once for each time they fall silent, by one hub. Th
 to the person, so it is told to nobody else.
 """
 
-import asyncio
-
 import structlog
 
 from integrations.slack.threads import Thread, Threads
@@ -20,7 +18,7 @@ from tron.storage.tables import HOUSE
 
 log = structlog.get_logger(__name__)
 
-EVERY_S = 300.0
+DIGEST_EVERY_S = 300.0
 IDLE_MS = 30 * 60_000
 AT_ONCE = 10
 MESSAGES = 20
@@ -33,17 +31,6 @@ class Digests:
     def __init__(self, hub: Hub, threads: Threads) -> None:
         self._hub = hub
         self._threads = threads
-
-    async def run(self) -> None:
-        """For ever."""
-        while True:
-            await asyncio.sleep(EVERY_S)
-            try:
-                await self.sweep()
-            except TronError as error:
-                log.warning("slack.digests_failed", error=error.type)
-            except Exception:  # border: one bad round must not end them all
-                log.exception("slack.digests_failed")
 
     async def sweep(self) -> int:
         """Summarise what has gone quiet; returns how many threads."""

@@ -19,7 +19,7 @@ from integrations.slack.checkup import NEEDED, WANTED
 from integrations.slack.client import Refused, SlackClient
 from integrations.slack.commands import Commands
 from integrations.slack.desk import Desk
-from integrations.slack.digests import Digests
+from integrations.slack.digests import DIGEST_EVERY_S, Digests
 from integrations.slack.health import Health
 from integrations.slack.inbox import Inbox, Letter
 from integrations.slack.ingress import Acknowledged, Ingress, acknowledged
@@ -128,7 +128,7 @@ class Running:
         for socket in self._sockets:
             socket.start()
         self._tasks.start(self._greet(), "greet")
-        self._tasks.start(self.digests.run(), "digests")
+        self._tasks.repeat(self.digests.sweep, "digests", every_s=DIGEST_EVERY_S)
         if channel := self._hub.settings.life_slack_channel:
             news = News(
                 bus=self._hub.bus,

@@ -13,10 +13,10 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, delete, or_, select
 
 from integrations.vapi.wire import Event, Line, Report
 from tron.clock import Clock
-from tron.life.heartbeat import DEAD_AFTER_MS
+from tron.heartbeat import alive
 from tron.storage.rows import insert_new
 from tron.storage.store import Store
-from tron.storage.tables import HOUSE, hubs
+from tron.storage.tables import HOUSE
 from tron.storage.tables import vapi_calls as table
 
 LINES_KEPT = 500
@@ -161,7 +161,6 @@ class Ledger:
 
     def _takeable(self, now: int, mine: Sequence[int]) -> ColumnElement[bool]:
         """Due, or left behind: by a hub that died, or by this one when the store was away."""
-        alive = select(hubs.c.id).where(hubs.c.seen_at > now - DEAD_AFTER_MS)
         return and_(
             table.c.client_id == HOUSE,
             or_(
@@ -169,7 +168,7 @@ class Ledger:
                 and_(
                     table.c.summary_state == "working",
                     table.c.hub != self._hub_id,
-                    table.c.hub.not_in(alive),
+                    table.c.hub.not_in(alive(now)),
                 ),
                 and_(
                     table.c.summary_state == "working",

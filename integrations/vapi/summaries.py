@@ -18,7 +18,7 @@ from integrations.vapi.ledger import Call, Ledger
 from integrations.vapi.wire import Line
 from tron.agents.persona import Persona
 from tron.brain.offline import summarise
-from tron.clock import iso
+from tron.clock import DAY_MS, iso
 from tron.conversation.sessions import call_key
 from tron.errors import NotFound, ProviderError, TronError
 from tron.memory.contacts import e164
@@ -34,9 +34,8 @@ log = structlog.get_logger(__name__)
 LOOK_S = 2.0
 AT_ONCE = 4
 DRAIN_S = 3.0
-PRUNE_EVERY = 1800
+PRUNE_EVERY_S = 3600.0
 """looks, which is about once an hour"""
-DAY_MS = 86_400_000
 TALK_CHARS = 24_000
 BULLET_CHARS = 250
 MOST_BULLETS = 4
@@ -80,7 +79,8 @@ class Summaries:
 
     def _look_if_needed(self) -> None:
         if self._started and self._needed and self._looking is None:
-            self._looking = self._watch.start(self._look_for_ever(), "due")
+            self._looking = self._watch.repeat(self._look, "due", every_s=LOOK_S, soon=self._wake)
+            self._watch.repeat(self._prune, "pruning", every_s=PRUNE_EVERY_S)
 
     async def close(self) -> None:
         """Let what is being written be finished, within a few seconds; the rest is put back."""
@@ -93,22 +93,8 @@ class Summaries:
             except TronError as error:  # another hub will find it left behind
                 log.warning("vapi.summary_not_put_back", error=error.type)
 
-    async def _look_for_ever(self) -> None:
-        looks = 0
-        while True:
-            try:
-                await self._look()
-                if looks % PRUNE_EVERY == 0:
-                    await self._ledger.prune(self._hub.settings.history_days * DAY_MS)
-                looks += 1
-            except TronError as error:
-                log.warning("vapi.calls_not_read", error=error.type)
-            self._wake.clear()
-            try:
-                async with asyncio.timeout(LOOK_S):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
+    async def _prune(self) -> None:
+        await self._ledger.prune(self._hub.settings.history_days * DAY_MS)
 
     async def _look(self) -> None:
         free = AT_ONCE - len(self._busy)

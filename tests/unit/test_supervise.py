@@ -7,6 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.harness.waiting import PATIENCE_S, eventually
+from tron.errors import StorageUnavailable
 from tron.supervise import Tasks
 
 
@@ -81,4 +82,56 @@ async def test_draining_waits_so_long_and_says_whether_all_ended() -> None:
     assert len(tasks) == 1  # draining does not cancel
     gate.set()
     assert await tasks.drain(PATIENCE_S)
+    await tasks.close()
+
+
+async def test_a_bad_round_does_not_end_what_is_repeated() -> None:
+    tasks, soon, rounds = Tasks("test"), asyncio.Event(), 0
+
+    async def work() -> None:
+        nonlocal rounds
+        rounds += 1
+        if rounds == 1:
+            raise StorageUnavailable("away")
+        if rounds == 2:
+            raise ZeroDivisionError
+
+    with capture_logs() as logged:
+        tasks.repeat(work, "work", every_s=3600, soon=soon)
+        for count in (1, 2, 3):
+            await eventually(lambda count=count: rounds == count)  # type: ignore[misc]
+            soon.set()
+    await tasks.close()
+    failed = [line for line in logged if line["event"] == "round.failed"]
+    assert [(line["task"], line["log_level"]) for line in failed] == [
+        ("test:work", "warning"),
+        ("test:work", "error"),
+    ]
+    assert failed[1]["exc_info"]
+
+
+async def test_what_is_repeated_comes_again_by_itself_and_ends_with_its_owner() -> None:
+    tasks, rounds = Tasks("test"), 0
+
+    async def work() -> None:
+        nonlocal rounds
+        rounds += 1
+
+    repeated = tasks.repeat(work, "work", every_s=0)
+    await eventually(lambda: rounds > 3)
+    await tasks.close()
+    assert repeated.cancelled()
+
+
+async def test_what_was_asked_for_during_a_round_comes_right_after_it() -> None:
+    tasks, soon, rounds = Tasks("test"), asyncio.Event(), 0
+
+    async def work() -> None:
+        nonlocal rounds
+        rounds += 1
+        if rounds == 1:
+            soon.set()
+
+    tasks.repeat(work, "work", every_s=3600, soon=soon)
+    await eventually(lambda: rounds == 2)
     await tasks.close()

@@ -5,20 +5,23 @@ written together a few times a second; a call's row is written when it begins an
 Beside the lines lies the call's tape (`tape.py`), from which it can be run again.
 """
 
+import asyncio
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import structlog
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from tron.calls.signals import Note
 from tron.clock import Clock
 from tron.errors import NotFound, TronError
-from tron.life.heartbeat import DEAD_AFTER_MS
+from tron.heartbeat import alive
+from tron.storage.rows import insert_into
 from tron.storage.store import Store
-from tron.storage.tables import call_events, call_tapes, calls, hubs
-from tron.storage.text import storable
+from tron.storage.tables import call_events, call_tapes, calls
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +29,8 @@ UNWRITTEN_LIMIT = 20_000
 """lines kept while the store is away, for all calls together; then the oldest go"""
 TAPES_UNWRITTEN_LIMIT = 2_000
 """parts of tapes, likewise; a few hundred bytes each"""
+PRUNED_AT_ONCE = 50
+"""calls; each may have thousands of lines"""
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +71,7 @@ class Ledger:
         self._clock = clock
         self._unwritten: list[dict[str, Any]] = []
         self._unwritten_tapes: list[dict[str, Any]] = []
+        self._writing = asyncio.Lock()
         self._watchers: list[Callable[[Record, int, Note], None]] = []
 
     def watch(self, watcher: Callable[[Record, int, Note], None]) -> None:
@@ -89,7 +95,7 @@ class Ledger:
                 "at": at,
                 "kind": note.kind,
                 "turn": note.turn,
-                "text": storable(note.text),
+                "text": note.text,
                 "value": note.value,
             }
         )
@@ -107,24 +113,27 @@ class Ledger:
             del self._unwritten_tapes[: TAPES_UNWRITTEN_LIMIT // 10]
 
     async def flush(self) -> None:
-        """Write what was noted. What the store can't take now is kept for the next time."""
-        lines, self._unwritten = self._unwritten, []
-        tapes, self._unwritten_tapes = self._unwritten_tapes, []
-        if not lines and not tapes:
-            return
+        """Write what was noted so far. What the store can't take now is kept for the next time."""
+        async with self._writing:  # so that whoever reads after this finds what is being written
+            lines, self._unwritten = self._unwritten, []
+            tapes, self._unwritten_tapes = self._unwritten_tapes, []
+            if not lines and not tapes:
+                return
 
-        def write(connection: Connection) -> None:
-            if lines:
-                connection.execute(insert(call_events), lines)
-            if tapes:
-                connection.execute(insert(call_tapes), tapes)
+            def write(connection: Connection) -> None:
+                # What is there already is of a batch that was written, and the answer got lost.
+                on_sqlite = connection.dialect.name == "sqlite"
+                for table, rows in ((call_events, lines), (call_tapes, tapes)):
+                    if rows:
+                        new = insert_into(table, on_sqlite=on_sqlite).on_conflict_do_nothing()
+                        connection.execute(new, rows)
 
-        try:
-            await self._store.write(write)
-        except TronError as error:
-            log.warning("ledger.unwritten", lines=len(lines), error=error.type)
-            self._unwritten = lines + self._unwritten
-            self._unwritten_tapes = tapes + self._unwritten_tapes
+            try:
+                await self._store.write(write)
+            except TronError as error:
+                log.warning("ledger.unwritten", lines=len(lines), error=error.type)
+                self._unwritten = lines + self._unwritten
+                self._unwritten_tapes = tapes + self._unwritten_tapes
 
     async def end(self, record: Record, cause: str, session_key: str) -> None:
         """Close a call's row; exactly one cause, the first. Raises StorageUnavailable."""
@@ -145,13 +154,29 @@ class Ledger:
     async def adopt(self) -> int:
         """Close the calls that hubs now dead left open; returns how many."""
         now = self._clock.now_ms()
-        alive = select(hubs.c.id).where(hubs.c.seen_at > now - DEAD_AFTER_MS)
         left = update(calls).where(
-            calls.c.ended_at.is_(None), calls.c.hub != self._hub_id, calls.c.hub.not_in(alive)
+            calls.c.ended_at.is_(None), calls.c.hub != self._hub_id, calls.c.hub.not_in(alive(now))
         )
         return await self._store.write(
             lambda c: c.execute(left.values(ended_at=now, cause="hub-died")).rowcount
         )
+
+    async def prune(self, keep_ms: int) -> int:
+        """Forget calls that ended longer ago than this, of every tenant, with all that was kept
+        of them: lines, tapes, recordings. Returns how many."""
+        old = calls.c.ended_at < self._clock.now_ms() - keep_ms
+        some = select(calls.c.id, calls.c.recording).where(old).limit(PRUNED_AT_ONCE)
+        forgotten = 0
+        while True:
+            async with self._store.read() as connection:
+                found = (await connection.execute(some)).all()
+            if not found:
+                return forgotten
+            for row in found:
+                if row.recording:
+                    await asyncio.to_thread(Path(row.recording).unlink, missing_ok=True)
+            await self._store.write(partial(_remove, [row.id for row in found]))
+            forgotten += len(found)
 
     async def listing(self, client_id: str, limit: int = 100) -> list[Record]:
         """The latest calls, newest first."""
@@ -203,6 +228,11 @@ class Ledger:
                 .order_by(call_tapes.c.part)
             )
             return [row.data for place, row in enumerate(rows) if row.part == place]
+
+
+def _remove(ids: list[str], connection: Connection) -> None:
+    for column in (call_events.c.call_id, call_tapes.c.call_id, calls.c.id):
+        connection.execute(delete(column.table).where(column.in_(ids)))
 
 
 def _record(row: Row[Any]) -> Record:

@@ -10,7 +10,7 @@ is silent, one writer their ledgers.
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -29,7 +29,7 @@ from tron.calls.wire import CallWire
 from tron.clock import Clock
 from tron.conversation.door import Door
 from tron.conversation.turns import Caller
-from tron.errors import NotFound, Overloaded, TronError
+from tron.errors import Overloaded
 from tron.memory.contacts import Contacts
 from tron.settings import Settings
 from tron.speech.engines import Speech
@@ -42,6 +42,8 @@ log = structlog.get_logger(__name__)
 FLUSH_S = 0.5
 LAST_WORDS_S = 1.0
 """before the end of a drain, for closing what is still open"""
+PUT_AWAY_S = 5.0
+"""for calls whose wires are being let go of as the hub closes"""
 LATE_MS = 3 * FRAME_MS
 
 
@@ -98,6 +100,7 @@ class Switchboard:
         """set while there are calls"""
         self._reserved = 0
         self._tasks = Tasks("switchboard")
+        self._endings = Tasks("switchboard endings")
         self._open = True
 
     @property
@@ -107,7 +110,7 @@ class Switchboard:
     def start(self) -> None:
         """Begin to tick and to write ledgers."""
         self._tasks.start(self._tick(), "ticker")
-        self._tasks.start(self._write_ledger(), "ledger")
+        self._tasks.repeat(self.ledger.flush, "ledger", every_s=FLUSH_S)
 
     def admit(self) -> None:
         """Raises Overloaded if a further call would be one too many, or the hub is stopping."""
@@ -135,13 +138,12 @@ class Switchboard:
         """Begin a call on `wire`. `adjust` changes the manner of calls for this wire, `transfer`
         puts it through to a number, where its carrier can.
 
-        Raises Overloaded, NotFound (the agent), SpeechFailed, StorageUnavailable, and Invalid for
-        a voice nobody has. Whoever begins a call runs `finish` when its wire is gone.
+        Raises Overloaded, NotFound (the agent), NotConfigured (no agent at all), SpeechFailed,
+        StorageUnavailable, and Invalid for a voice nobody has. Whoever begins a call runs
+        `put_away` or `finish` when its wire is gone.
         """
         self.admit()
-        persona = self._agents.get(agent or self._settings.default_agent)
-        if persona is None:
-            raise NotFound(f"There is no agent {agent!r}.", param="agent")
+        persona = self._agents.wanted(agent, param="agent")
         with self._place():  # nobody else takes it while the engines open
             await asyncio.to_thread(warm)  # with the first call; afterwards it is at hand
             id = secrets.token_hex(8)
@@ -180,15 +182,16 @@ class Switchboard:
             await self._list(call)
         try:
             await call.start()
-        except BaseException:
-            call.ended("hub-could-not-start")
+        except BaseException as error:
+            if not isinstance(error, asyncio.CancelledError):  # else its wire has gone
+                call.ended("hub-could-not-start")
             await self.finish(call)
             raise
         return call
 
     async def take(self, call: LiveCall) -> None:
-        """A call begins that does without our engines; whoever brings it runs `finish` when its
-        wire is gone. Raises Overloaded, StorageUnavailable."""
+        """A call begins that does without our engines; whoever brings it runs `put_away` or
+        `finish` when its wire is gone. Raises Overloaded, StorageUnavailable."""
         with self._place():
             await self._list(call)
 
@@ -232,6 +235,25 @@ class Switchboard:
             decode_played=decode,
         )
 
+    async def put_away(self, call: LiveCall, let_go: Callable[[], Awaitable[None]]) -> None:
+        """A call's wire is gone: let go of it, then `finish`.
+
+        Both are done although whoever asks may be cancelled meanwhile, as servers do with those
+        whose client has left. Once the hub has closed, the call has been finished already.
+        """
+        try:
+            ending = self._endings.start(self._put_away(call, let_go), "put call away")
+        except RuntimeError:
+            await let_go()
+            return
+        await asyncio.shield(ending)
+
+    async def _put_away(self, call: LiveCall, let_go: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await let_go()
+        finally:
+            await self.finish(call)
+
     async def finish(self, call: LiveCall) -> None:
         """A call's wire is gone: let go of everything it held."""
         call.ended("wire-closed")  # unless there is a cause already
@@ -239,13 +261,6 @@ class Switchboard:
             await call.close()
         finally:
             self._live.pop(call.record.id, None)
-
-    def end(self, id: str, cause: str) -> None:
-        """End a live call. Raises NotFound."""
-        call = self._live.get(id)
-        if call is None:
-            raise NotFound(f"There is no live call {id!r}.", param="id")
-        call.hang_up(cause)
 
     async def _tick(self) -> None:
         while True:
@@ -259,14 +274,6 @@ class Switchboard:
             for call in self.live:
                 call.tick()
 
-    async def _write_ledger(self) -> None:
-        while True:
-            await asyncio.sleep(FLUSH_S)
-            try:
-                await self.ledger.flush()
-            except TronError as error:
-                log.warning("ledger.unwritten", error=error.type)
-
     def shut(self, within_s: float) -> None:
         """Take no further call; the live ones go on, and those still there shortly before
         `within_s` has passed are hung up, so that their wires can say so."""
@@ -279,6 +286,9 @@ class Switchboard:
             call.hang_up("hub-stopping")
 
     async def close(self) -> None:
+        self._open = False
+        await self._endings.drain(PUT_AWAY_S)
+        await self._endings.close()
         for call in self.live:
             call.hang_up("hub-stopping")
             await self.finish(call)

@@ -16,13 +16,12 @@ import structlog
 
 from tron import events
 from tron.agents.persona import Activity, Persona
-from tron.clock import Clock
-from tron.errors import Invalid, NotFound, TronError, TurnTimedOut
+from tron.clock import DAY_MS, Clock
+from tron.errors import Invalid, TronError, TurnTimedOut
 from tron.events import Bus
 from tron.life.articles import Article, read_articles
 from tron.life.feeds import Feeds
 from tron.life.goals import Goal, goals, read_goals
-from tron.life.heartbeat import BEAT_S, Heartbeat
 from tron.life.journal import Journal
 from tron.life.news import news
 from tron.life.outside import Outside
@@ -31,7 +30,7 @@ from tron.life.posts import Post, read_posts
 from tron.life.reflection import day_summary, reflection
 from tron.life.runs import AGAIN, Run, Runs
 from tron.life.schedule import Schedule
-from tron.life.slots import DAY_MS, latest
+from tron.life.slots import latest
 from tron.life.team import team_check
 from tron.life.work import Doing, Thinker, Work
 from tron.memory.knowledge import Knowledge
@@ -54,7 +53,9 @@ DOING: dict[str, Doing] = {
     "post": post,
 }
 RUN_LIMIT_S = 300.0
-SWEEP_EVERY = round(60 / BEAT_S)
+PLAN_S = 2.0
+SWEEP_S = 60.0
+PRUNE_S = 24 * 3600.0
 RUNS_AT_ONCE = 4
 """scheduled runs side by side on this hub; the rest wait their turn"""
 RUNS_KEPT_MS = 90 * DAY_MS
@@ -69,6 +70,7 @@ class Personas(Protocol):
     @property
     def personas(self) -> list[Persona]: ...
     def get(self, name_or_id: str) -> Persona | None: ...
+    def named(self, name_or_id: str, *, param: str | None = None) -> Persona: ...
 
 
 class Life:
@@ -99,20 +101,20 @@ class Life:
         self._client_id = HOUSE
         self._outside = Outside()
         self._feeds = Feeds(clock, store, self._outside)
-        self._heartbeat = Heartbeat(store, clock, hub_id)
         self._runs = Runs(store, clock, hub_id, self._client_id)
         self._schedule = Schedule(settings.life_jitter_s, self.fire)
         self._tasks = Tasks("life")
         self._turns = asyncio.Semaphore(RUNS_AT_ONCE)
         self._waiting: set[tuple[str, str, str]] = set()  # for a turn, or taking it
-        self._pruned_at: int | None = None
 
     async def start(self) -> None:
-        """Begin the heartbeat, and the schedules if they are on."""
+        """Begin the schedules if they are on, and what clears up behind them."""
         if self._settings.life:
             self._schedule.start()
-        await self._attend(sweep=True)
-        self._tasks.start(self._keep_going(), "heartbeat")
+        await self.plan()
+        self._tasks.repeat(self.plan, "plan", every_s=PLAN_S)
+        self._tasks.repeat(self.sweep, "sweep", every_s=SWEEP_S)
+        self._tasks.repeat(self._prune, "pruning", every_s=PRUNE_S)
 
     async def close(self) -> None:
         """Stop. Runs cut off here are left open and are found by the next hub."""
@@ -120,10 +122,6 @@ class Life:
         await self._tasks.close()
         await self._feeds.close()
         await self._outside.close()
-        try:
-            await self._heartbeat.stop()
-        except TronError as error:  # then the row grows old, which says the same
-            log.warning("life.heartbeat_left", error=error.type)
 
     def active(self) -> list[Persona]:
         """The personas that have runs scheduled on this hub now."""
@@ -143,10 +141,7 @@ class Life:
             )
         chosen = self._agents.personas
         if persona is not None:
-            found = self._agents.get(persona)
-            if found is None:
-                raise NotFound(f"There is no persona {persona!r}.", param="persona")
-            chosen = [found]
+            chosen = [self._agents.named(persona, param="persona")]
         # Tasks of our own, so that a caller who hangs up doesn't cut the runs off.
         running = {
             who.name: self._tasks.start(self._run_manually(who, activity), f"{who.id} {activity}")
@@ -173,25 +168,6 @@ class Life:
         return await read_articles(self._store, client_id, agent=agent, limit=limit)
 
     # The clockwork
-
-    async def _keep_going(self) -> None:
-        beats = 0
-        while True:
-            await asyncio.sleep(BEAT_S)
-            beats += 1
-            await self._attend(sweep=beats % SWEEP_EVERY == 0)
-
-    async def _attend(self, *, sweep: bool) -> None:
-        try:
-            await self._heartbeat.beat()
-            await self.plan()
-            if sweep:
-                await self.sweep()
-                await self._prune()
-        except TronError as error:  # the database is away: the next beat tries again
-            log.warning("life.beat_failed", error=error.type)
-        except Exception:  # border: one bad beat must not end the heartbeat
-            log.exception("life.beat_failed")
 
     async def plan(self) -> None:
         """Follow the persona files: what they say now is what is scheduled."""
@@ -263,12 +239,9 @@ class Life:
             self._tell(run.agent, run.activity, "failed", INTERRUPTED)
 
     async def _prune(self) -> None:
-        now = self._clock.now_ms()
-        if self._pruned_at is None or now - self._pruned_at >= DAY_MS:
-            await self._runs.prune(now - RUNS_KEPT_MS)
-            await self._journal.prune(JOURNAL_KEPT_DAYS)
-            await self._knowledge.prune()
-            self._pruned_at = now
+        await self._runs.prune(self._clock.now_ms() - RUNS_KEPT_MS)
+        await self._journal.prune(JOURNAL_KEPT_DAYS)
+        await self._knowledge.prune()
 
     # One run
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import msgspec
 
+from tron.clock import DAY_MS
 from tron.life.articles import Article, read_articles
 from tron.life.goals import read_goals
 from tron.life.outside import Unreachable
-from tron.life.posts import Delivery, Post, publish, read_posts, record
-from tron.life.slots import DAY_MS
+from tron.life.posts import LOOKED_AT, Delivery, Post, publish, read_posts, record
 from tron.life.wording import cut, first_sentence, listed, plain, whole_words
 from tron.life.work import QUOTED, Work
 
@@ -45,13 +45,9 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
 async def post(work: Work) -> str:
     """Run the activity."""
-    now = work.clock.now_ms()
-    posts = await read_posts(work.store, work.client_id, agent=work.persona.id, limit=500)
-    if posts and not work.manual and (ago := now - posts[0].created_at) < PAUSE_MS:
-        return (
-            f"Not posted: the last post was {ago // 60_000} min ago; "
-            f"{PAUSE_MS // 60_000} min must lie between two."
-        )
+    posts = await read_posts(work.store, work.client_id, agent=work.persona.id, limit=LOOKED_AT)
+    if early := _too_early(work, posts):
+        return early
     source, blocked = await _source(work, posts)
     if source is None:
         if blocked:
@@ -60,11 +56,18 @@ async def post(work: Work) -> str:
     text = await _write(work, source)
     if found := whole_words(BLOCKED, text):
         return f"Not posted: the text has blocked words ({listed(found)})."
-    if any(text == earlier.text and earlier.created_at > now - DAY_MS for earlier in posts):
-        return "Not posted: it would have repeated today's post."
+    chosen, known = source, {earlier.id for earlier in posts}
     post_id = await publish(
-        work.store, work.client_id, work.persona.id, text, source.article_url, now
+        work.store,
+        work.client_id,
+        work.persona.id,
+        text,
+        source.article_url,
+        work.clock.now_ms(),
+        unless=lambda posts: _against(work, posts, text, chosen, known),
     )
+    if isinstance(post_id, str):
+        return post_id
     delivered = await _deliver(work, text)
     if delivered:
         await record(work.store, work.client_id, post_id, delivered)
@@ -74,6 +77,26 @@ async def post(work: Work) -> str:
     if failed and len(failed) < len(delivered):
         trouble = f" (not everywhere; {'; '.join(failed)})"
     return f"Posted: {text}{trouble}"
+
+
+def _too_early(work: Work, posts: list[Post]) -> str:
+    if not posts or work.manual or (ago := work.clock.now_ms() - posts[0].created_at) >= PAUSE_MS:
+        return ""
+    return (
+        f"Not posted: the last post was {ago // 60_000} min ago; "
+        f"{PAUSE_MS // 60_000} min must lie between two."
+    )
+
+
+def _against(work: Work, posts: list[Post], text: str, source: Source, known: set[int]) -> str:
+    """Why `text` is not to be said behind `posts`; those in `known` were there when its source was
+    chosen. "" if nothing speaks against it."""
+    since = work.clock.now_ms() - DAY_MS
+    if any(text == earlier.text and earlier.created_at > since for earlier in posts):
+        return "Not posted: it would have repeated today's post."
+    if any(p.id not in known and p.article_url == source.article_url for p in posts):
+        return "Not posted: another post about the same was published a moment ago."
+    return _too_early(work, posts)
 
 
 async def _source(work: Work, posts: list[Post]) -> tuple[Source | None, list[str]]:

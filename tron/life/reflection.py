@@ -9,9 +9,11 @@ from collections import Counter
 
 from sqlalchemy import func, select
 
+from tron.clock import DAY_MS
 from tron.life.articles import read_articles
+from tron.life.journal import OWN, JournalEntry
 from tron.life.posts import read_posts
-from tron.life.slots import DAY_MS, local, midnight_ms
+from tron.life.slots import local, midnight_ms
 from tron.life.wording import counted, cut, first_sentence, lines, listed, plain
 from tron.life.work import QUOTED, Work
 from tron.storage.tables import sessions
@@ -31,10 +33,7 @@ NAMES = {
 async def reflection(work: Work) -> str:
     """Run the activity `reflection`."""
     since = work.clock.now_ms() - DAY_MS
-    entries = await work.journal.entries(
-        work.client_id, agent=work.persona.id, since_ms=since, limit=100
-    )
-    entries = [entry for entry in entries if entry.kind != "reflection"]
+    entries = await _own_entries(work, since, but="reflection")
     reads = await read_articles(work.store, work.client_id, agent=work.persona.id, since_ms=since)
     if not entries:
         result = "My journal of the last 24 hours is empty: there is nothing to reflect on yet."
@@ -83,10 +82,7 @@ async def day_summary(work: Work) -> str:
     """Run the activity `journal`."""
     persona, now = work.persona, work.clock.now_ms()
     since = midnight_ms(persona.timezone, now)
-    entries = await work.journal.entries(
-        work.client_id, agent=persona.id, since_ms=since, limit=100
-    )
-    entries = [entry for entry in entries if entry.kind != "journal"]
+    entries = await _own_entries(work, since, but="journal")
     reads = await read_articles(work.store, work.client_id, agent=persona.id, since_ms=since)
     posts = await read_posts(work.store, work.client_id, agent=persona.id, since_ms=since)
     talks = await _conversations(work, since)
@@ -112,6 +108,14 @@ async def day_summary(work: Work) -> str:
     words = cut(lines(await work.think(prompt, offline=offline, max_tokens=400)), 3000)
     await work.note("journal", words)
     return f"Wrote the day down: {cut(plain(words), 160)}"
+
+
+async def _own_entries(work: Work, since_ms: int, *, but: str) -> list[JournalEntry]:
+    """What the persona wrote since then, newest first, without what this activity wrote."""
+    kinds = [kind for kind in OWN if kind != but]
+    return await work.journal.entries(
+        work.client_id, agent=work.persona.id, kinds=kinds, since_ms=since_ms
+    )
 
 
 async def _conversations(work: Work, since_ms: int) -> int:

@@ -2,7 +2,7 @@
 
 A scheduled run is claimed by inserting its row; the table's unique key (tenant, persona, activity,
 slot) lets one hub win however many fire. A run that a killed hub left behind is recognised by the
-heartbeats (see `heartbeat.py`) and taken over by a conditional update, again by one hub only.
+heartbeats (see `tron/heartbeat.py`) and taken over by a conditional update, again by one hub only.
 
 The row with slot `planned` says since when an activity has been on a persona's schedule: only what
 became due after that can have been missed, so a newcomer's first start catches nothing up.
@@ -15,10 +15,10 @@ import msgspec
 from sqlalchemy import Connection, and_, delete, or_, select, update
 
 from tron.clock import Clock
-from tron.life.heartbeat import DEAD_AFTER_MS
+from tron.heartbeat import alive
 from tron.storage.rows import insert_new
 from tron.storage.store import Store
-from tron.storage.tables import hubs, life_runs
+from tron.storage.tables import life_runs
 
 PLANNED = "planned"
 MANUAL = "manual-"
@@ -82,7 +82,6 @@ class Runs:
     def _insert(
         self, conn: Connection, agent: str, activity: str, slot: str, status: str, result: str
     ) -> bool:
-        now = self._clock.now_ms()
         return insert_new(
             conn,
             life_runs,
@@ -93,8 +92,7 @@ class Runs:
             hub=self._hub_id,
             status=status,
             result=result,
-            started_at=now,
-            finished_at=None if status == "running" else now,
+            started_at=self._clock.now_ms(),
         )
 
     async def finish(self, agent: str, activity: str, slot: str, status: str, result: str) -> None:
@@ -109,7 +107,7 @@ class Runs:
                     life_runs.c.slot == slot,
                     life_runs.c.hub == self._hub_id,
                 )
-                .values(status=status, result=result, finished_at=self._clock.now_ms())
+                .values(status=status, result=result)
             )
         )
 
@@ -135,14 +133,13 @@ class Runs:
         A manual run may belong to a command line that sends no heartbeat, so only age tells.
         """
         now = self._clock.now_ms()
-        alive = select(hubs.c.id).where(hubs.c.seen_at >= now - DEAD_AFTER_MS)
         columns = [life_runs.c[name] for name in Run.__struct_fields__]
         query = select(*columns).where(
             life_runs.c.client_id == self._client_id,
             life_runs.c.status == "running",
             or_(
                 life_runs.c.started_at < now - STALE_MS,
-                and_(life_runs.c.hub.not_in(alive), life_runs.c.slot.not_like(f"{MANUAL}%")),
+                and_(life_runs.c.hub.not_in(alive(now)), life_runs.c.slot.not_like(f"{MANUAL}%")),
             ),
         )
         async with self._store.read() as conn:
@@ -162,13 +159,7 @@ class Runs:
                     life_runs.c.hub == run.hub,
                     life_runs.c.started_at == run.started_at,
                 )
-                .values(
-                    hub=self._hub_id,
-                    status=status,
-                    result=result,
-                    started_at=now,
-                    finished_at=None if status == "running" else now,
-                )
+                .values(hub=self._hub_id, status=status, result=result, started_at=now)
             )
             return changed.rowcount == 1
 

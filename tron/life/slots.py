@@ -13,8 +13,6 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-DAY_MS = 86_400_000
-
 
 class Slot(NamedTuple):
     """One due time: its name, and the instant in ms since the epoch."""

@@ -29,19 +29,18 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tron import events
-from tron.clock import Clock, iso
+from tron.clock import DAY_MS, Clock, iso
 from tron.errors import TronError
 from tron.events import Bus, Event
-from tron.life.heartbeat import DEAD_AFTER_MS
+from tron.heartbeat import alive
 from tron.storage.store import Store
 from tron.storage.tables import history, hubs
 from tron.supervise import Tasks
 
 log = structlog.get_logger(__name__)
 
-DAY_MS = 24 * 3600 * 1000
 GATHER_S = 0.25
-RETRY_S = 2.0
+WRITE_S = 2.0
 PRUNE_EVERY_S = 3600.0
 BUFFER_SIZE = 10_000
 BATCH = 500
@@ -55,7 +54,7 @@ class History:
     """The record of one hub's processes and sessions."""
 
     def __init__(
-        self, store: Store, clock: Clock, bus: Bus, *, keep_days: int, hub_id: str = ""
+        self, store: Store, clock: Clock, bus: Bus, *, keep_days: int, hub_id: str
     ) -> None:
         self._store = store
         self._clock = clock
@@ -69,12 +68,12 @@ class History:
         self._wake = asyncio.Event()
         self._writing = asyncio.Lock()
         self._agents: dict[str, str] = {}  # of live processes, to name a parent's persona
-        self._pruned_at: float | None = None
 
     def start(self) -> None:
         """Listen to the bus and write in the background."""
         self._bus.add(self._heard)
-        self._tasks.start(self._write_for_ever(), "writer")
+        self._tasks.repeat(self._write, "writer", every_s=WRITE_S, soon=self._wake)
+        self._tasks.repeat(self.prune, "pruning", every_s=PRUNE_EVERY_S)
 
     async def close(self) -> None:
         """Write what is buffered and stop."""
@@ -136,43 +135,25 @@ class History:
                 )
         return None
 
-    async def _write_for_ever(self) -> None:
-        while True:
-            await self._wake.wait()
-            await asyncio.sleep(GATHER_S)  # what happens together is written together
-            try:
-                await self.flush()
-                await self._prune_sometimes()
-            except TronError as error:
-                log.warning("history.unwritten", rows=len(self._buffer), error=error.type)
-                await asyncio.sleep(RETRY_S)
+    async def _write(self) -> None:
+        await asyncio.sleep(GATHER_S)  # what happens together is written together
+        await self.flush()
 
     async def flush(self) -> None:
         """Write everything buffered so far. Raises StorageUnavailable; the rows are kept."""
         async with self._writing:
-            self._wake.clear()
             while self._buffer:
                 rows = [self._buffer[i] for i in range(min(BATCH, len(self._buffer)))]
                 dropped_before = self._dropped
-                try:
-                    await self._store.write(
-                        lambda conn, rows=rows: conn.execute(insert(history), rows) and None  # type: ignore[misc]
-                    )
-                except TronError:
-                    self._wake.set()
-                    raise
+                await self._store.write(
+                    lambda conn, rows=rows: conn.execute(insert(history), rows) and None  # type: ignore[misc]
+                )
                 # While the write ran, a full buffer may have let go of some of these already.
                 for _ in range(max(0, len(rows) - (self._dropped - dropped_before))):
                     self._buffer.popleft()
             if self._dropped:
                 log.warning("history.dropped", rows=self._dropped)
                 self._dropped = 0
-
-    async def _prune_sometimes(self) -> None:
-        now = self._clock.monotonic()
-        if self._pruned_at is None or now - self._pruned_at >= PRUNE_EVERY_S:
-            self._pruned_at = now
-            await self.prune()
 
     async def prune(self) -> int:
         """Forget what is older than the hub keeps, of every tenant; returns how many rows."""
@@ -186,10 +167,9 @@ class History:
 
         The first time it looks at everything, then only at hubs that have died since.
         """
-        oldest = self._clock.now_ms() - DEAD_AFTER_MS
+        query = select(hubs.c.id).where(hubs.c.id.not_in(alive(self._clock.now_ms())))
         async with self._store.read() as conn:
-            found = await conn.execute(select(hubs.c.id).where(hubs.c.seen_at <= oldest))
-            dead = {row.id for row in found} - {self._hub_id}
+            dead = set(await conn.scalars(query)) - {self._hub_id}
         if self._settled is not None and dead <= self._settled:
             return 0
         ended = await self._store.write(self._end_of_the_dead)
@@ -199,12 +179,11 @@ class History:
     def _end_of_the_dead(self, conn: Connection) -> int:
         """In the writer's thread."""
         now = self._clock.now_ms()
-        alive = select(hubs.c.id).where(hubs.c.seen_at > now - DEAD_AFTER_MS)
         left = conn.execute(
             select(history).where(
                 history.c.type == "process_start",
                 history.c.hub != self._hub_id,
-                history.c.hub.not_in(alive),
+                history.c.hub.not_in(alive(now)),
                 history.c.process_id.not_in(_ended()),
             )
         ).all()

@@ -233,10 +233,6 @@ class Orchestrator:
             return found[0]
         return self._finished.get(id)
 
-    def named(self, name: str) -> Process | None:
-        """The live process registered under `name`."""
-        return self._names.get(name)
-
     def free_name(self, wanted: str) -> str:
         """`wanted` if a process may be named so now, else no name."""
         return "" if wanted in self._names else wanted

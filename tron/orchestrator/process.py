@@ -43,7 +43,7 @@ class Metrics(msgspec.Struct):
     tokens_estimated: bool = False
 
     def as_api(self, duration_ms: int) -> dict[str, Any]:
-        """The documented metrics object."""
+        """As the control API shows them."""
         return {
             "input_tokens": self.input_tokens,
             "output_tokens": self.output_tokens,

@@ -28,6 +28,8 @@ system; costs money; runs a program."""
 Decision = Literal["allow", "ask", "deny"]
 Risk = Literal["low", "medium", "high"]
 
+INTENT_CHARS = 4_000
+"""the longest intent"""
 EFFECTS: tuple[Effect, ...] = get_args(Effect)
 ENDED: frozenset[Status] = frozenset({"completed", "failed", "cancelled"})
 RISKS: dict[Effect, Risk] = {
@@ -62,7 +64,7 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
     agent: str
     """persona that plans and does it"""
     owner: str
-    """who asked: a principal's name, or a caller id"""
+    """who asked: a principal's name, or a caller id; empty: no person did"""
     session: str = ""
     """key of the conversation it belongs to; empty: none"""
     user_id: str = ""

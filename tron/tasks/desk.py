@@ -29,6 +29,7 @@ from tron.tasks import plan as plans
 from tron.tasks import records
 from tron.tasks.contract import (
     ENDED,
+    INTENT_CHARS,
     Approval,
     Artifact,
     NewTask,
@@ -49,7 +50,6 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-INTENT_CHARS = 4_000
 MOST_LIVE = 10_000
 """tasks of one tenant that have not ended"""
 SAME_MS = 10_000
@@ -327,7 +327,7 @@ class Desk:
             self._tasks.start(self.plan(task), "plan")
         return task
 
-    async def retry(self, client_id: str, task_id: str, *, session: str | None = None) -> Task:
+    async def retry(self, client_id: str, task_id: str) -> Task:
         """Again from the step that failed; what was done stays done."""
 
         def unit(change: Change) -> None:
@@ -350,7 +350,7 @@ class Desk:
             if change.task.steps:
                 self._ready(change)
 
-        _, task = await self._change(client_id, task_id, unit, session)
+        _, task = await self._change(client_id, task_id, unit)
         if not task.steps:
             self._tasks.start(self.plan(task), "plan")
         return task

@@ -59,7 +59,7 @@ class Gate:
                 client_id=context.client_id,
                 intent=_intent(tool.name, given),
                 agent=agent,
-                owner=context.caller or agent,
+                owner=context.caller,
                 session=context.session,
                 user_id=context.caller,
                 channel=CHANNEL,

@@ -7,7 +7,6 @@ so over several hubs it is told once; what came to nothing (the call ended, the 
 given back.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
@@ -52,23 +51,18 @@ class Reporting:
 
     def start(self) -> None:
         """Begin to follow; what nobody was told of yet comes first."""
-        self._tasks.start(self._follow(), "follow")
+        self._tasks.repeat(self._follow, "follow", every_s=AGAIN_S)
 
     async def close(self) -> None:
         self._talk.left = nobody
         await self._tasks.close()
 
     async def _follow(self) -> None:
-        while True:
-            try:
-                async with self._desk.follow(HOUSE) as lines:
-                    self._tell_all(await self._told.untold(HOUSE))
-                    async for line in lines:
-                        if line.kind in TOLD and line.session:
-                            self._consider(line.client_id, line.task_id)
-            except TronError as error:
-                log.warning("task.reporting_interrupted", error=error.type)
-            await asyncio.sleep(AGAIN_S)
+        async with self._desk.follow(HOUSE) as lines:
+            self._tell_all(await self._told.untold(HOUSE))
+            async for line in lines:
+                if line.kind in TOLD and line.session:
+                    self._consider(line.client_id, line.task_id)
 
     def _left(self, client_id: str, session: str) -> None:
         """A turn has ended, and something new may have come during it."""

@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 
 from tron.agents.registry import Registry
 from tron.clock import Clock
+from tron.conversation.caller import withheld
 from tron.conversation.turns import ToolCall
 from tron.errors import Invalid, Overloaded, StorageUnavailable, TronError
 from tron.orchestrator.orchestrator import Orchestrator
@@ -267,7 +268,7 @@ class Runner:
             client_id=task.client_id,
             process=process,
             session=task.session,
-            caller=task.user_id or task.owner,
+            caller=_person(task),
             tools=persona.tools if persona else (),
             step=StepScope(
                 task_id=task.id,
@@ -379,6 +380,13 @@ class Runner:
     def shut(self) -> None:
         """No step begins any more; one that is interrupted is left for whoever comes next."""
         self._stopping = True
+
+
+def _person(task: Task) -> str:
+    """Whom its steps work for: what they remember is that person's, and nobody else's."""
+    if task.user_id and withheld(task.user_id):
+        return f"anonymous-{task.session or task.id}"
+    return task.user_id or task.owner
 
 
 class _Lines:

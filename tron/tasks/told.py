@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from sqlalchemy import select, update
 
-from tron.clock import Clock
+from tron.clock import DAY_MS, Clock
 from tron.storage.store import Store
 from tron.storage.tables import approvals, sessions, tasks
 from tron.tasks.contract import ENDED
 
-LOOK_BACK_MS = 7 * 86_400_000
+LOOK_BACK_MS = 7 * DAY_MS
 """older ends are no news"""
 MOST = 1_000
 

@@ -10,18 +10,17 @@ import asyncio
 import secrets
 import shutil
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import structlog
 from sqlalchemy import ColumnElement, Connection, and_, or_, select, tuple_, update
 
-from tron.clock import Clock, iso
+from tron.clock import DAY_MS, Clock, iso
 from tron.errors import NotFound, TronError
-from tron.life.heartbeat import DEAD_AFTER_MS
+from tron.heartbeat import alive
 from tron.storage.store import Store
-from tron.storage.tables import approvals, hubs, tasks
+from tron.storage.tables import approvals, tasks
 from tron.supervise import Tasks
 from tron.tasks import records
 from tron.tasks.contract import ENDED, Task
@@ -37,7 +36,6 @@ UNPLANNED_MS = 60_000
 """a task that has no plan by then was left by a hub that died"""
 QUEUE_AGAIN_MS = 60_000
 PRUNE_MS = 3_600_000
-DAY_MS = 86_400_000
 NOWHERE = (-(2**63), "")
 """in front of the first place in the queue"""
 AT_ONCE = 200
@@ -78,7 +76,7 @@ class Work:
 
     def start(self, plan: Plan) -> None:
         """Begin the rounds. `plan` plans a task and queues it, unless it is being planned."""
-        self._tasks.start(self._rounds(plan), "rounds")
+        self._tasks.repeat(lambda: self._round(plan), "rounds", every_s=ROUND_S, soon=self._wake_up)
 
     async def queue(self, task: Task) -> None:
         """Have a task worked on, if it is ready for that. Saying it twice changes nothing."""
@@ -117,19 +115,6 @@ class Work:
                     change.fail("step_failed", detail, change.running)
 
         await self._runner.saved(unit)
-
-    async def _rounds(self, plan: Plan) -> None:
-        while True:
-            try:
-                await self._round(plan)
-            except TronError as error:  # the store is away; there will be another round
-                log.warning("tasks.round_failed", error=error.type)
-            except Exception:  # border: one bad round must not end the others
-                log.exception("tasks.round_failed")
-            with suppress(TimeoutError):
-                async with asyncio.timeout(ROUND_S):
-                    await self._wake_up.wait()
-            self._wake_up.clear()
 
     async def _round(self, plan: Plan) -> None:
         now = self._clock.now_ms()
@@ -215,11 +200,10 @@ class Work:
 
     async def _adopt(self, now: int) -> None:
         """Take up what hubs had begun that are dead now."""
-        fresh = select(hubs.c.id).where(hubs.c.seen_at > now - DEAD_AFTER_MS)
         async with self._store.read() as connection:
-            alive = {self._hub_id, *(await connection.scalars(fresh))}
-        for workflow_id, executor in await self._engine.left_behind(alive):
-            claim = self._claim(workflow_id, executor, alive)
+            living = {self._hub_id, *(await connection.scalars(alive(now)))}
+        for workflow_id, executor in await self._engine.left_behind(living):
+            claim = self._claim(workflow_id, executor, living)
             if await self._store.write(claim):
                 log.info("task.taken_up", workflow=workflow_id, left_by=executor)
                 await self._engine.resume(workflow_id)

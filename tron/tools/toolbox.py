@@ -5,8 +5,7 @@ limit, and one audit line a call (an event in the log, a row in `tool_calls`; of
 only their SHA-256). A tool's failure is an answer to the model and never an exception for the
 turn. It does not decide who may use which tool: a turn offers `definitions` and runs what it
 offered. Nor does it decide what needs a person's approval: outside a task the gate it was given
-is asked before each call, and without one only tools that read or write run. In a task that was
-decided before the step began.
+is asked before each call; in a task that was decided before the step began.
 
 Callers: the turn (`Thinking`); everything it needs is handed in.
 """
@@ -17,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import structlog
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, delete, insert
 
 from tron.clock import Clock
 from tron.conversation.turns import ToolCall
@@ -59,7 +58,7 @@ class Toolbox:
         store: Store,
         clock: Clock,
         tools: Iterable[Tool[Any]],
-        gate: Gate | None = None,
+        gate: Gate,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -158,11 +157,7 @@ class Toolbox:
         """
         if tool.task_only:
             raise ToolRefused(f"{tool.name} works in tasks only.")
-        if self._gate is not None:
-            return await self._gate(context, tool, arguments)
-        if tool.effect in ("read", "write") or tool in context.wire_tools:
-            return None
-        raise ToolRefused(f"{tool.name} needs approval, and there is nobody to ask here.")
+        return await self._gate(context, tool, arguments)
 
     def _audit(
         self, context: ToolContext, call: ToolCall, status: str, error: str, duration_ms: int
@@ -199,6 +194,11 @@ class Toolbox:
             await self._store.write(unit)
         except TronError as error:
             log.error("tool.audit_lost", call_id=call_id, error=type(error).__name__)
+
+    async def prune(self, keep_ms: int) -> int:
+        """Forget audit lines older than this, of every tenant; returns how many."""
+        old = delete(tool_calls).where(tool_calls.c.at < self._clock.now_ms() - keep_ms)
+        return await self._store.write(lambda connection: connection.execute(old).rowcount)
 
     async def close(self) -> None:
         """Wait until every audit line is written. No call may be running any more."""

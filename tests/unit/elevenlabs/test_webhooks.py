@@ -11,7 +11,7 @@ import pytest
 from integrations.elevenlabs.conversations import Conversations
 from integrations.elevenlabs.proof import sign_webhook
 from tests.unit.elevenlabs.conftest import Answer, Wire, Wired, fixture
-from tron.clock import ManualClock
+from tron.clock import DAY_MS, ManualClock
 from tron.settings import Settings
 from tron.storage.store import Store
 from tron.storage.tables import HOUSE
@@ -175,6 +175,21 @@ async def test_what_is_told_in_any_order_adds_up(store: Store, tmp_path: Path) -
     assert told.status == "done"
     assert told.lines[0].text == "Hello, this is Tony."
     assert await kept.latest("another", 10) == []
+
+
+async def test_conversations_are_forgotten_with_their_sound(store: Store, tmp_path: Path) -> None:
+    clock = ManualClock()
+    kept = Conversations(Settings(home=tmp_path, record_calls=True), store, clock)
+    await kept.tell(sound(10))
+    (told,) = await kept.latest(HOUSE, 10)
+    recording = Path(told.audio or "")
+    clock.advance(30 * DAY_MS / 1000)
+    assert await kept.prune(30 * DAY_MS) == 0
+    assert recording.exists()  # noqa: ASYNC240 - one name
+    clock.advance(1)
+    assert await kept.prune(30 * DAY_MS) == 1
+    assert not recording.exists()  # noqa: ASYNC240 - one name
+    assert await kept.latest(HOUSE, 10) == []
 
 
 # While it rings

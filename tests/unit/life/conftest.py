@@ -14,6 +14,7 @@ from integrations.feeds.fake import FakeFeeds
 from integrations.social.fake import FakeSocial
 from tron.agents.persona import Feed, Persona
 from tron.clock import ManualClock
+from tron.errors import NotFound
 from tron.events import Bus, Event, LifeRan
 from tron.life.journal import Journal
 from tron.life.life import Life
@@ -78,6 +79,12 @@ class People:
     def get(self, name_or_id: str) -> Persona | None:
         handle = name_or_id.casefold()
         return next((p for p in self.personas if handle in (p.id, p.name.casefold())), None)
+
+    def named(self, name_or_id: str, *, param: str | None = None) -> Persona:
+        found = self.get(name_or_id)
+        if found is None:
+            raise NotFound(f"There is no agent {name_or_id!r}.", param=param)
+        return found
 
 
 @pytest.fixture

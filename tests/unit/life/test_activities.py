@@ -402,6 +402,27 @@ async def test_a_reflection_is_about_the_last_day_of_this_persona(
     assert "I read nothing new about engineering" in entry.text
 
 
+@pytest.mark.parametrize("activity", ["goals", "reflection", "journal", "post"])
+async def test_what_callers_left_for_a_persona_is_not_told_to_the_public(
+    make_life: MakeLife, journal: Journal, clock: ManualClock, mind: Mind, activity: str
+) -> None:
+    life = make_life()
+    await life.trigger("goals")
+    clock.advance(60)
+    await journal.write(HOUSE, "tony", "message", "From Ada: my diagnosis is flu.")
+    mind.prompts.clear()
+    said = (await life.trigger(activity))["Tony"]
+    assert "diagnosis" not in str(mind.prompts)
+    assert "Reviewed" not in said or "against nothing since" in said
+    clock.advance(60)
+    for _ in range(100):  # and it does not crowd out what the persona did
+        await journal.write(HOUSE, "tony", "message", "Call me.")
+    await life.trigger("reflection")
+    told = [entry.text for entry in await written(journal, "reflection")]
+    assert "goals" in told[0]
+    assert "message" not in str([*told, *(post.text for post in await life.feed(HOUSE, 9))])
+
+
 async def test_work_at_night_is_noticed_in_the_personas_own_night(
     make_life: MakeLife, journal: Journal, clock: ManualClock, people: People
 ) -> None:

@@ -1,5 +1,11 @@
 """Posts keep to the rules, are never lost, and say where they could not go."""
 
+import asyncio
+import threading
+from contextlib import suppress
+from itertools import count
+from typing import Any
+
 import pytest
 
 from integrations.feeds.fake import FakeArticle, FakeFeeds
@@ -7,10 +13,12 @@ from integrations.social.fake import FakeSocial
 from tests.unit.life.conftest import SOCIAL_KEY, MakeLife, Mind, People, rss, tony
 from tron.clock import ManualClock
 from tron.errors import BudgetExhausted
+from tron.life.articles import keep_article
 from tron.life.journal import Journal
 from tron.life.life import Life
 from tron.life.post import fitted, slack_line
-from tron.life.posts import Delivery
+from tron.life.posts import Delivery, Post, publish
+from tron.storage.store import Store
 from tron.storage.tables import HOUSE
 
 AI = FakeArticle("Engineering with AI at scale", "https://example.org/ai")
@@ -53,6 +61,75 @@ async def test_no_article_is_posted_twice(make_life: MakeLife, read: FakeFeeds) 
         "Not posted: nothing new was read, reflected on or aimed at since the last post."
     )
     assert {post.article_url for post in await life.feed(HOUSE, 10)} == {AI.url, INFRA.url}
+
+
+@pytest.fixture
+def crowd(mind: Mind, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four who all have chosen what to post about before any of them has words for it."""
+    ready, think, numbers = asyncio.Barrier(4), mind.think, count()
+
+    async def together(*args: Any, **more: Any) -> str:
+        await ready.wait()
+        words = await think(*args, **more)
+        return f"{words} {next(numbers)}" if mind.says else words
+
+    monkeypatch.setattr(mind, "think", together)
+
+
+@pytest.mark.parametrize("says", [None, "Number"], ids=["the same words", "other words"])
+@pytest.mark.parametrize("about", ["an article", "a reflection", "a goal"])
+@pytest.mark.usefixtures("crowd")
+async def test_four_side_by_side_are_one_post(
+    make_life: MakeLife,
+    journal: Journal,
+    mind: Mind,
+    store: Store,
+    about: str,
+    says: str | None,
+) -> None:
+    mind.says = says
+    if about == "a reflection":
+        await journal.write(HOUSE, "tony", "reflection", "I read too much.")
+    elif about == "an article":
+        await keep_article(
+            store,
+            HOUSE,
+            agent="tony",
+            url=AI.url,
+            title=AI.title,
+            source="Daily",
+            score=1.0,
+            take="Do it.",
+            read_at=0,
+        )
+    life = make_life()
+    results = await asyncio.gather(*(life.trigger("post") for _ in range(4)))
+    said = sorted(result["Tony"] for result in results)
+    assert [one.split(":")[0] for one in said] == ["Not posted"] * 3 + ["Posted"]
+    (text,) = await posted(life)
+    assert said[-1] == f"Posted: {text}"
+    assert [entry.text for entry in await journal.entries(HOUSE, kinds=("post",))] == [text]
+
+
+async def test_hubs_look_and_publish_one_after_the_other(store: Store, database_url: str) -> None:
+    both = threading.Barrier(2)
+
+    def unless(posts: list[Post]) -> str:
+        with suppress(threading.BrokenBarrierError):  # the other can't be in here as well
+            both.wait(0.3)
+        return "Somebody was faster." if posts else ""
+
+    other = await Store.open(database_url)
+    try:
+        came = await asyncio.gather(
+            *(
+                publish(each, HOUSE, "tony", "Hello.", None, 0, unless=unless)
+                for each in (store, other)
+            )
+        )
+    finally:
+        await other.close()
+    assert sorted(map(str, came)) == ["1", "Somebody was faster."]
 
 
 async def test_without_articles_a_reflection_then_a_goal(

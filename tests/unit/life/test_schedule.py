@@ -9,14 +9,13 @@ from sqlalchemy import select, update
 from tests.harness.waiting import eventually
 from tests.unit.life.conftest import MakeLife, Mind, People, at, tony
 from tron.agents.persona import Persona
-from tron.clock import ManualClock
+from tron.clock import DAY_MS, ManualClock
 from tron.errors import Invalid
 from tron.events import LifeRan
-from tron.life.heartbeat import DEAD_AFTER_MS, Heartbeat
+from tron.heartbeat import DEAD_AFTER_MS, Heartbeat
 from tron.life.journal import Journal
 from tron.life.life import RUNS_AT_ONCE, Life
 from tron.life.schedule import Schedule
-from tron.life.slots import DAY_MS
 from tron.storage.store import Store
 from tron.storage.tables import HOUSE, life_runs
 
@@ -191,6 +190,7 @@ async def test_a_run_missed_more_than_a_day_ago_is_let_go(
     clock.advance(3 * 86_400)
     life = make_life("hub-b")
     await life.start()
+    await life.sweep()
     await quiet(life)
     assert len(await runs(store)) == 1  # the latest, not one for each of three days
 
@@ -292,7 +292,7 @@ async def test_a_hub_that_closes_leaves_its_runs_to_the_next(
     assert set(await asked) == {"Tony"}
     assert life._orchestrator.live() == []
     following = make_life("hub-b")
-    await following.sweep()  # at once: the closed hub took its heartbeat with it
+    await following.sweep()  # at once: nobody's heart beats
     await eventually(lambda: any(event.activity == "team_check" for event in ran))
 
 
@@ -333,7 +333,7 @@ async def test_the_heartbeat_tells_the_living_from_the_dead(
         clock.advance(15)
         await beating.beat()
         assert await other._runs.interrupted() == []
-    await beating.stop()
+    await beating.close()
     assert len(await other._runs.interrupted()) == 1
 
 

@@ -65,7 +65,7 @@ async def test_killing(orchestrator: Orchestrator, heard: list[Event], began: bo
     assert isinstance(letter.refused, ProcessEnded)
     assert kinds(heard)[-1] is events.ProcessEnded
     assert kinds(heard).count(events.ProcessEnded) == 1
-    assert orchestrator.named("only one") is None
+    assert orchestrator.free_name("only one") == "only one"
     assert orchestrator.live() == []
     assert not await orchestrator.kill(process.id)
     assert not await orchestrator.kill("nobody")
@@ -214,12 +214,12 @@ async def test_a_trial_that_could_not_start_is_not_one(
 
 async def test_names_are_unique_and_free_again_afterwards(orchestrator: Orchestrator) -> None:
     first = orchestrator.spawn("tony", wait, name="desk")
-    assert orchestrator.named("desk") is first
+    assert orchestrator.free_name("desk") == ""
     with pytest.raises(Conflict):
         orchestrator.spawn("maya", wait, name="desk")
     await orchestrator.kill(first.id)
-    second = orchestrator.spawn("maya", wait, name="desk")
-    assert orchestrator.named("desk") is second
+    assert orchestrator.free_name("desk") == "desk"
+    assert orchestrator.spawn("maya", wait, name="desk").name == "desk"
 
 
 async def test_delegation_is_so_deep_and_no_deeper(make: Make) -> None:

@@ -103,13 +103,27 @@ async def test_work_that_became_anothers_is_stopped(
 
 
 async def test_what_a_dead_hub_left_is_taken_up(
-    desk: Desk, person: Person, store: Store, clock: ManualClock
+    desk: Desk,
+    inbox: Inbox,
+    person: Person,
+    store: Store,
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     other = await hub(store, clock, "two")
     await accept(other, said(1))
+    taken: list[list[Letter]] = []
+    take_over = inbox.take_over
+
+    async def take() -> list[Letter]:
+        taken.append(await take_over())
+        return taken[-1]
+
+    monkeypatch.setattr(inbox, "take_over", take)
     desk.start()
-    await asyncio.sleep(0.1)
-    assert person.begun == [], "it lives"
+    await eventually(lambda: len(taken) >= 2, what="two rounds")
+    assert not any(taken), "it lives"
+    assert person.begun == []
     clock.advance(LEASE_MS / 1000 + 1)
     await eventually(lambda: person.begun == ["message 1"])
 

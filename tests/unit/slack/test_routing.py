@@ -47,7 +47,7 @@ def brain() -> Brain:
 
 @pytest.fixture
 def agents() -> Registry:
-    registry = Registry(Path(REPOSITORY / "personas"), ManualClock())
+    registry = Registry(Path(REPOSITORY / "personas"), ManualClock(), default="tony")
     registry.refresh()
     return registry
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import msgspec
 
+from tests.harness.stand_ins import no_gate
 from tron.agents.registry import Registry
 from tron.clock import ManualClock
 from tron.events import Bus
-from tron.life.heartbeat import Heartbeat
+from tron.heartbeat import Heartbeat
 from tron.orchestrator.orchestrator import Orchestrator
 from tron.settings import Settings
 from tron.storage.store import Store
@@ -132,7 +133,7 @@ class House:
         """(tool, text, idempotency key)"""
         self.doing: dict[str, Doing] = {}
         """what a tool does instead"""
-        agents = Registry(personas, self.clock)
+        agents = Registry(personas, self.clock, default="tony")
         agents.refresh()
         self.orchestrator = Orchestrator(Settings(), self.clock, self.bus)
         effects: dict[str, Effect] = {
@@ -142,7 +143,9 @@ class House:
             "pay": "spend",
             "run": "execute",
         }
-        self.toolbox = Toolbox(store, self.clock, [self._tool(n, e) for n, e in effects.items()])
+        self.toolbox = Toolbox(
+            store, self.clock, [self._tool(n, e) for n, e in effects.items()], no_gate
+        )
         self.feed = Feed(store)
         self.heartbeat = Heartbeat(store, self.clock, hub_id)
         self.runner = Runner(

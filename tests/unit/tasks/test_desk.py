@@ -52,6 +52,22 @@ async def test_what_reaches_out_costs_or_runs_asks_first_and_then_goes_on(
     assert [done for done, _, _ in house.did] == ["look", tool, "note"]
 
 
+async def test_steps_work_for_the_person_and_never_for_all_who_are_not_named(
+    house: House,
+) -> None:
+    callers: list[str] = []
+
+    async def look(context: ToolContext, _: str) -> str:
+        callers.append(context.caller)
+        return "looked"
+
+    house.doing["look"] = look
+    for user, session in (("bob", "s1"), ("anonymous", "s2"), ("anonymous", "s3"), ("", "")):
+        await house.new("look", user_id=user, session=session)
+    await house.settle()
+    assert callers == ["bob", "anonymous-s2", "anonymous-s3", "ann"]
+
+
 async def test_a_first_step_that_asks_says_so_at_once(house: House) -> None:
     task = await house.new("tell")
     assert task.status == "awaiting_approval"

@@ -13,7 +13,7 @@ from tron.storage.tables import HOUSE
 from tron.tasks.gate import Gate
 from tron.tasks.policy import Policies
 from tron.tools.contract import Tool, ToolContext
-from tron.tools.toolbox import Outcome, Toolbox
+from tron.tools.toolbox import Outcome
 
 
 class Letter(msgspec.Struct):
@@ -31,6 +31,7 @@ class Talk:
         self.sent: list[Letter] = []
         self.toolbox = house.toolbox
         self.toolbox._gate = self.gate
+        self.caller = "+14155550100"
         self.toolbox.add([self.tool("post_letter")])
 
     def tool(self, name: str, effect: Any = "send") -> Tool[Letter]:
@@ -52,7 +53,7 @@ class Talk:
             client_id=HOUSE,
             process=process,
             session="s1",
-            caller="+14155550100",
+            caller=self.caller,
             wire_tools=(_wire,) if _wire else (),
         )
         given = msgspec.json.encode(arguments).decode()
@@ -88,6 +89,14 @@ async def test_what_needs_a_yes_waits_for_it_and_is_then_done_as_asked(talk: Tal
     await talk.house.settle()
     assert talk.sent == [Letter(to="ann", text="See you at 8")]
     assert (await talk.house.see(task)).status == "completed"
+
+
+async def test_what_nobody_asked_for_belongs_to_nobody(talk: Talk) -> None:
+    talk.caller = ""
+    await talk.call("post_letter", to="ann")
+    (task,) = await talk.tasks()
+    assert (task.agent, task.owner, task.user_id) == ("tony", "", "")
+    assert await talk.house.desk.listing(HOUSE, owner="tony") == []
 
 
 async def test_after_a_no_nothing_happens(talk: Talk) -> None:
@@ -157,12 +166,3 @@ async def test_while_the_policy_can_not_be_read_only_what_was_known_goes_on(
     outcome = await talk.call("post_letter", to="ann")
     assert outcome == Outcome("The database is away.", "failed")
     assert [letter.to for letter in talk.sent] == ["ann", "bob"]
-
-
-async def test_without_a_gate_only_reading_and_writing_run(house: House) -> None:
-    talk = Talk(house)
-    talk.toolbox = Toolbox(house.store, house.clock, [talk.tool("post_letter")])
-    assert (await talk.call("post_letter", to="ann")).status == "refused"
-    talk.toolbox.add([talk.tool("note", effect="write")])
-    assert (await talk.call("note", to="ann")).status == "ok"
-    await talk.toolbox.close()

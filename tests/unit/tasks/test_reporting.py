@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.harness.waiting import eventually
+from tests.harness.waiting import PATIENCE_S, eventually
 from tests.unit.tasks.house import House, steps
 from tests.unit.tasks.talking import Talking, people
 from tron.calls.call import Call
@@ -18,6 +18,7 @@ from tron.storage.tables import HOUSE
 from tron.tasks.contract import NewTask, Task
 from tron.tasks.reporting import Reporting
 from tron.tasks.talk import SAY
+from tron.tasks.told import Untold
 
 
 class Line(Call):
@@ -74,8 +75,19 @@ class Hub:
         return not self.posts_fail
 
     async def started(self) -> None:
+        """It has looked for what was untold, and follows from here on."""
+        told, looked = self.talking.told, asyncio.Event()
+        untold = told.untold
+
+        async def look(client_id: str, session: str | None = None) -> list[Untold]:
+            found = await untold(client_id, session)
+            looked.set()
+            return found
+
+        told.untold = look  # type: ignore[method-assign]
         self.reporting.start()
-        await asyncio.sleep(0.05)  # so that it follows from here on
+        async with asyncio.timeout(PATIENCE_S):
+            await looked.wait()
 
     async def untold(self) -> int:
         return len(await self.talking.told.untold(HOUSE))
@@ -196,15 +208,28 @@ async def test_a_post_that_failed_is_posted_by_the_next_hub(
 async def test_two_hubs_post_it_once(hub: Hub, house: House, tmp_path: Path) -> None:
     other = Hub(house, people(tmp_path), "hub-2")
     session = await slack_session(hub)
-    for one in (hub, other):
-        await one.started()
+    tried = [await claims(one) for one in (hub, other)]
     for _ in range(5):
         house.clock.advance(20)
         await look(house, session)
-    await eventually(lambda: len(hub.posts) + len(other.posts) >= 5)
-    await asyncio.sleep(0.2)
+    await eventually(lambda: [len(tasks) for tasks in tried] == [5, 5], what="both hubs' tries")
+    await eventually(lambda: not hub.reporting._busy and not other.reporting._busy)
     assert len(hub.posts) + len(other.posts) == 5
     await other.close()
+
+
+async def claims(hub: Hub) -> set[str]:
+    """Start `hub`; the tasks whose end it has tried to be the one to tell."""
+    told, tried = hub.talking.told, set()
+    claim = told.claim_end
+
+    async def noted(client_id: str, task_id: str) -> bool:
+        tried.add(task_id)
+        return await claim(client_id, task_id)
+
+    told.claim_end = noted  # type: ignore[method-assign]
+    await hub.started()
+    return tried
 
 
 async def test_what_ended_while_no_hub_ran_is_told_after_the_start(hub: Hub, house: House) -> None:

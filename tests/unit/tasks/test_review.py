@@ -467,11 +467,17 @@ async def test_who_follows_as_the_last_one_leaves_is_told_too(house: House) -> N
 
 async def test_an_engine_that_could_not_start_starts_when_it_can(tmp_path: Path) -> None:
     folder = tmp_path / "later"
-    engine = Engine(url=f"sqlite:///{folder}/queue.db", hub_id="hub-1", at_once=1, per_client=1)
-    done = asyncio.Event()
+    url = f"sqlite:///{folder}/queue.db"
+    engine = Engine(url=url, hub_id="hub-1", at_once=1, per_client=1)
+    other = Engine(url=url, hub_id="hub-2", at_once=1, per_client=1)
+    done, taken = asyncio.Event(), asyncio.Event()
 
     async def advance(client_id: str, task_id: str, stretch: int) -> bool:
         done.set()
+        return False
+
+    async def take(client_id: str, task_id: str, stretch: int) -> bool:
+        taken.set()
         return False
 
     folder.write_text("in the way")
@@ -490,10 +496,14 @@ async def test_an_engine_that_could_not_start_starts_when_it_can(tmp_path: Path)
         await eventually(lambda: not any(taking()))
         done.clear()
         await engine.enqueue(HOUSE, "task_2", 1, 1_800_000_000_000)
-        await asyncio.sleep(0.3)
-        assert not done.is_set()  # another hub may have it
+        await engine.close()
+        await other.start(take)
+        async with asyncio.timeout(60):
+            await taken.wait()  # another hub may have it, for the first left it alone
+        assert not done.is_set()
     finally:
         await engine.close()
+        await other.close()
 
 
 async def _over(engine: Engine, name: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.harness.stand_ins import no_gate
 from tron.agents.registry import Registry
 from tron.clock import ManualClock
 from tron.conversation.turns import ToolCall
@@ -49,9 +50,9 @@ class Office:
         self.knowledge = Knowledge(store, self.clock)
         self.journal = Journal(store, self.clock)
         self.orchestrator = Orchestrator(Settings(), self.clock, Bus())
-        self.agents = Registry(personas, self.clock)
+        self.agents = Registry(personas, self.clock, default="tony")
         self.agents.refresh()
-        self.toolbox = Toolbox(store, self.clock, self.tools())
+        self.toolbox = Toolbox(store, self.clock, self.tools(), no_gate)
 
     def tools(self, url: str = "http://127.0.0.1:9", key: str = "") -> list[Tool[Any]]:
         return standard_tools(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from integrations.brave.fake import FakeBrave
+from tests.harness.stand_ins import no_gate
 from tests.unit.tools.conftest import Office
 from tron.agents.tool_names import TOOL_NAMES
 from tron.app import open_hub
@@ -109,10 +110,10 @@ async def test_a_message_reaches_only_its_persona(office: Office) -> None:
     assert "Maya" in told
     [entry] = await office.journal.entries(HOUSE, agent="maya", kinds=["message"])
     assert entry.text == f"From Ada ({ADA}), taken by tony: Please ring back."
-    own, _ = await office.use("read_journal", office.context(process=office.spawn("maya")))
-    assert "ring back" in own
-    others, _ = await office.use("read_journal", persona="Maya")
-    assert "ring back" not in others
+    maya = office.context("somebody-else", process=office.spawn("maya"))
+    for asked in ({}, {"persona": "Maya"}):  # by whoever talks to her, or to a colleague
+        assert (await office.use("read_journal", maya, **asked))[0] == "No entries in that time."
+    assert "ring back" not in (await office.use("read_journal", persona="Maya"))[0]
     told, ok = await office.use("take_message", to="Zaphod", message="Hello")
     assert not ok
     assert "Tony, Maya" in told or "Maya, Tony" in told
@@ -183,7 +184,7 @@ async def test_an_ended_process_can_be_inspected(office: Office) -> None:
 
 
 async def searching(office: Office, url: str, key: str, query: str) -> tuple[str, bool]:
-    office.toolbox = Toolbox(office.store, office.clock, office.tools(url, key))
+    office.toolbox = Toolbox(office.store, office.clock, office.tools(url, key), no_gate)
     try:
         return await office.use("web_search", query=query)
     finally:

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from tests.harness.stand_ins import no_gate
 from tests.unit.tools.conftest import Office
 from tron.conversation.turns import ToolCall
 from tron.tools import fetching as module
@@ -75,7 +76,7 @@ async def site() -> AsyncIterator[Site]:
 @pytest.fixture
 async def fetch(office: Office, site: Site) -> AsyncIterator[Callable[[str], Any]]:
     toolbox = Toolbox(
-        office.store, office.clock, module.fetching(f"127.0.0.1:{site.port}, wiki.lan")
+        office.store, office.clock, module.fetching(f"127.0.0.1:{site.port}, wiki.lan"), no_gate
     )
 
     async def fetch(url: str) -> tuple[str, bool]:

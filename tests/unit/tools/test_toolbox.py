@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 from structlog.testing import capture_logs
 
+from tests.harness.stand_ins import no_gate
 from tests.unit.tools.conftest import Office
+from tron.clock import DAY_MS
 from tron.conversation.turns import ToolCall
 from tron.errors import StorageUnavailable
 from tron.storage.tables import HOUSE, tool_calls
@@ -49,15 +51,26 @@ async def run(
     office: Office, run: Run, arguments: str = "{}", timeout_s: float = 20
 ) -> tuple[str, bool, Any]:
     """(what the model is told, ok, the audit row)"""
-    toolbox = Toolbox(office.store, office.clock, [tool(run, timeout_s)])
+    toolbox = Toolbox(office.store, office.clock, [tool(run, timeout_s)], no_gate)
     text, ok = await toolbox.run(office.context(), call(arguments))
     await toolbox.close()
     return text, ok, (await audit(office))[-1]
 
 
+async def test_audit_lines_are_forgotten_when_they_are_old(office: Office) -> None:
+    toolbox = Toolbox(office.store, office.clock, [tool(counting)], no_gate)
+    await toolbox.run(office.context(), call())
+    await toolbox.close()
+    office.clock.advance(DAY_MS / 1000)
+    assert await toolbox.prune(DAY_MS) == 0
+    office.clock.advance(1)
+    assert await toolbox.prune(DAY_MS) == 1
+    assert await audit(office) == []
+
+
 async def test_a_call_is_answered_counted_and_written_down(office: Office) -> None:
     context = office.context()
-    toolbox = Toolbox(office.store, office.clock, [tool(counting)])
+    toolbox = Toolbox(office.store, office.clock, [tool(counting)], no_gate)
     with capture_logs() as logs:
         answer = await toolbox.run(context, call('{"count": 3}'))
     await toolbox.close()
@@ -163,7 +176,7 @@ async def test_a_cancelled_call_is_cancelled_and_still_written_down(office: Offi
         await asyncio.Event().wait()
         return ""
 
-    toolbox = Toolbox(office.store, office.clock, [tool(endless)])
+    toolbox = Toolbox(office.store, office.clock, [tool(endless)], no_gate)
     running = asyncio.ensure_future(toolbox.run(office.context(), call()))
     await begun.wait()
     running.cancel()
@@ -185,7 +198,7 @@ async def test_a_huge_result_is_cut_and_says_so(office: Office) -> None:
 
 
 async def test_a_clean_shutdown_loses_no_audit_line(office: Office) -> None:
-    toolbox = Toolbox(office.store, office.clock, [tool(counting)])
+    toolbox = Toolbox(office.store, office.clock, [tool(counting)], no_gate)
     context = office.context()
     for number in range(50):
         await toolbox.run(context, call(id=f"call_{number}" + "x" * 100))
@@ -194,7 +207,7 @@ async def test_a_clean_shutdown_loses_no_audit_line(office: Office) -> None:
 
 
 async def test_a_call_after_the_end_still_answers(office: Office) -> None:
-    toolbox = Toolbox(office.store, office.clock, [tool(counting)])
+    toolbox = Toolbox(office.store, office.clock, [tool(counting)], no_gate)
     await toolbox.close()
     with capture_logs() as logs:
         assert await toolbox.run(office.context(), call()) == ("x", True)

@@ -45,13 +45,15 @@ class Waiting:
             await self.look(tool, **arguments)
         return round((later.value.at - self.office.clock.now_ms()) / 1000)
 
-    async def says(self, text: str, at: int, *, session: str, caller: str, **more: Any) -> None:
+    async def says(
+        self, text: str, at: int, *, session: str, caller: str, channel: str = "sms", **more: Any
+    ) -> None:
         """Somebody says something `at` seconds after the step was begun."""
         row = {
             "client_id": HOUSE,
             "key": session,
             "caller": caller,
-            "channel": "sms",
+            "channel": channel,
             "agent": "tony",
             "process_id": "p1",
             "created_at": 0,
@@ -132,6 +134,9 @@ async def test_for_whoever_speaks_in_the_conversation(waiting: Waiting) -> None:
 async def test_for_somebody_by_number_in_any_conversation(waiting: Waiting) -> None:
     await waiting.says("not me", 5, session="s1", caller="+493055555")
     await waiting.says("theirs", 5, session="s3", caller="+14155550100", client_id="another")
+    await waiting.says(
+        "a colleague, for them", 5, session="s6", caller="+14155550100", channel="delegation"
+    )
     assert await waiting.until("wait_for_reply", sender="+1 415 555 0100")
     await waiting.says("Fine", 6, session="s4", caller="+14155550100")
     found = await waiting.look("wait_for_reply", sender="+1 (415) 555-0100")

@@ -8,7 +8,7 @@ from integrations.vapi import wire
 from integrations.vapi.ledger import Ledger
 from tests.unit.vapi.conftest import fixture
 from tron.clock import ManualClock
-from tron.life.heartbeat import DEAD_AFTER_MS
+from tron.heartbeat import DEAD_AFTER_MS
 from tron.storage.store import Store
 from tron.storage.tables import HOUSE, hubs
 
@@ -18,7 +18,7 @@ REPORT = wire.report_of(EVENT.body)
 
 async def beat(store: Store, clock: ManualClock, *ids: str) -> None:
     now = clock.now_ms()
-    rows = [{"id": id, "started_at": now, "seen_at": now} for id in ids]
+    rows = [{"id": id, "seen_at": now} for id in ids]
     await store.write(lambda conn: conn.execute(insert(hubs), rows) and None)
 
 

@@ -13,6 +13,7 @@ import pytest
 from tests.harness.waiting import eventually
 from tron.conversation.finding import call_key
 from tron.errors import Conflict, NotFound, StorageUnavailable
+from tron.supervise import Tasks
 from tron.tasks.contract import Status, Step, Task, TaskEvent
 from tron.web.voice.messages import CONTROL, Control, encode, of_event, snapshot
 from tron.web.voice.session_tasks import MOST_WAITING, SessionTasks
@@ -272,14 +273,14 @@ class Talk:
         async def take(text: str) -> None:
             self.got.append(json.loads(text))
 
-        running = [asyncio.ensure_future(made.follow()), asyncio.ensure_future(outbox.run(take))]
+        tasks = Tasks("session")
+        tasks.start(outbox.run(take), "outbox")
+        made.follow(tasks)
         try:
             await made.shown()
             yield made
         finally:
-            for one in running:
-                one.cancel()
-            await asyncio.wait(running)
+            await tasks.close()
             outbox.detach()
 
     async def until(self, count: int) -> None:

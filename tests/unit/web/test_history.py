@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from tron.clock import ManualClock
 from tron.errors import StorageUnavailable
 from tron.events import Bus, ProcessEnded, ProcessStarted
-from tron.life.heartbeat import DEAD_AFTER_MS, Heartbeat
+from tron.heartbeat import DEAD_AFTER_MS, Heartbeat
 from tron.orchestrator import history as module
 from tron.orchestrator.history import History
 from tron.storage.store import Store
@@ -75,7 +75,7 @@ def happenings(bus: Bus, clock: ManualClock) -> Happenings:
 
 @pytest.fixture
 async def history(store: Store, clock: ManualClock, bus: Bus) -> AsyncIterator[History]:
-    made = History(store, clock, bus, keep_days=30)
+    made = History(store, clock, bus, keep_days=30, hub_id="hub-1")
     made.start()
     yield made
     await made.close()
@@ -205,11 +205,11 @@ async def test_old_entries_are_forgotten(
 async def test_what_is_buffered_is_written_at_the_end(
     store: Store, clock: ManualClock, bus: Bus, happenings: Happenings
 ) -> None:
-    first = History(store, clock, bus, keep_days=30)
+    first = History(store, clock, bus, keep_days=30, hub_id="hub-1")
     first.start()
     happenings.ran("tony", "p1")
     await first.close()
-    second = History(store, clock, bus, keep_days=30)
+    second = History(store, clock, bus, keep_days=30, hub_id="hub-1")
     assert (await second.entries(HOUSE, 7))["summary"]["total_entries"] == 2
 
 

@@ -13,6 +13,7 @@ import structlog
 
 from tron.conversation.finding import call_key
 from tron.errors import NotFound, TronError
+from tron.supervise import Tasks
 from tron.tasks.contract import Status, Task, TaskEvent
 from tron.web.voice.messages import TASK_ACTIONS, Control, ErrorEvent, of_event, snapshot
 from tron.web.voice.sessions import VoiceSession
@@ -62,17 +63,18 @@ class SessionTasks:
             self._trouble("The tasks of this session can't be read now.")
             self._shown.set()
 
-    async def follow(self) -> None:
-        """Tell the snapshot, then what happens, until cancelled."""
-        while True:
-            try:
-                await self._follow()
-            except TronError as error:
-                log.warning("voice.tasks_unread", error=error.type)
-                if not self._shown.is_set():
-                    self._trouble(error.message)
-                    self._shown.set()
-            await asyncio.sleep(AGAIN_S)
+    def follow(self, tasks: Tasks) -> None:
+        """Tell the snapshot, then what happens, until `tasks` are closed."""
+        tasks.repeat(self._tell, "durable tasks", every_s=AGAIN_S)
+
+    async def _tell(self) -> None:
+        try:
+            await self._follow()
+        except TronError as error:
+            if not self._shown.is_set():
+                self._trouble(error.message)
+                self._shown.set()
+            raise
 
     async def _follow(self) -> None:
         session = self._session
