@@ -99,8 +99,8 @@ class ProviderRefused(ProviderError):
     status = 400
     type = "invalid_request_error"
 
-    def __init__(self, message: str, *, status: int, param: str | None = None) -> None:
-        super().__init__(message, param=param)
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
         self.status = status
 
 

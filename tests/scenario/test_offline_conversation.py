@@ -68,3 +68,39 @@ async def test_several_lines_through_the_chat_command(hub: Hubs) -> None:
     assert "Maya has nothing to say to that" in said
     assert "I'll remember: the launch is on Friday." in said
     assert "(Asia/Tokyo)" in said
+
+
+async def test_what_one_person_told_is_nobody_elses_to_hear(hub: Hubs) -> None:
+    running = await hub(TRON_BRAIN="offline")
+
+    async def asked(who: str, text: str, agent: str = "tony") -> str:
+        return await say(running, text, user=who, agent=agent)
+
+    await asked("ana", "Ask Maya to remember that my salary is 100k")
+    await asked("ana", "my birthday is 3 May", "maya")
+
+    async def kept() -> bool:
+        return "100k" in await asked("ana", "what is my salary?", "maya")
+
+    await eventually(kept)
+    assert "100k" in await asked("ana", "Ask Maya what my salary is")
+    assert "3 May" in await asked("ana", "Ask Maya what my birthday is")
+    for who, agent in (("ben", "tony"), ("tony", "maya"), ("maya", "maya"), ("tony", "alex")):
+        through = "what my salary is" if agent == "maya" else "Ask Maya what my salary is"
+        assert "100k" not in await asked(who, through, agent)
+    await asked("ana", "take a message for Alex: my diagnosis is flu, ring +49 30 7654321", "maya")
+    for text in ("read your journal", "what have you been doing today?"):
+        assert "diagnosis" not in await asked("ben", text, "alex")
+
+
+async def test_facts_of_one_kind_are_all_kept_and_forgotten_ones_are_gone(hub: Hubs) -> None:
+    running = await hub(TRON_BRAIN="offline")
+    for thing in ("I am allergic to nuts", "I am allergic to milk", "my email is ana@example.org"):
+        await say(running, f"Remember that {thing}.")
+    told = await say(running, "What am I allergic to?")
+    assert "nuts" in told
+    assert "milk" in told
+    assert "ana@example.org" in await say(running, "what is my email?")
+    assert "forgotten" in await say(running, "forget my email")
+    for asked in ("what is my email?", "what do you know about me?"):
+        assert "ana@example.org" not in await say(running, asked)

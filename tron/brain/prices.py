@@ -8,6 +8,8 @@ reported as null, never as zero.
 """
 
 import json
+from math import isfinite
+from typing import Any
 
 from tron.conversation.turns import Usage
 from tron.settings import SettingsError
@@ -41,12 +43,12 @@ class Prices:
         rates = {name: price for name, price in given.items() if name.endswith(RATES)}
         models = {name: price for name, price in given.items() if name not in rates}
         try:
-            given_models = {name: (float(a), float(b)) for name, (a, b) in models.items()}
-            self._rates = {name: float(price) for name, price in rates.items()}
-        except (TypeError, ValueError):
+            given_models = {name: (_price(a), _price(b)) for name, (a, b) in models.items()}
+            self._rates = {name: _price(price) for name, price in rates.items()}
+        except (TypeError, ValueError, OverflowError):
             raise SettingsError(
                 "TRON_PRICES: every model needs [input, output], every …-stt, …-tts and …-line "
-                "one number"
+                "one number; none is below 0"
             ) from None
         self._table = PUBLISHED | given_models
 
@@ -74,3 +76,11 @@ class Prices:
     def _rated(self, name: str, amount: float) -> float | None:
         price = self._rates.get(name)
         return None if price is None else round(price * amount, 6)
+
+
+def _price(given: Any) -> float:
+    """Raises TypeError, ValueError and OverflowError."""
+    price = float(given)
+    if not (isfinite(price) and price >= 0):
+        raise ValueError(given)
+    return price

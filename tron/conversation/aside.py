@@ -2,10 +2,10 @@
 
 The door asks before the model and after it: an exact answer to a question of the hub's never
 reaches the model, and what has to be said word for word is said by nobody else. Tasks are what
-fills it (`tron.tasks.talk`); a door without them has nothing to say.
+fills it (`tron.tasks.talk`).
 """
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from tron.conversation.session import Session
@@ -30,16 +30,3 @@ class Aside(Protocol):
     async def closing(self, turn: TurnInput, session: Session, thought: Thought) -> str:
         """What is to be said behind the persona's answer; "" for nothing."""
         ...
-
-
-class Nothing:
-    """An `Aside` that never says anything."""
-
-    def turn(self, client_id: str, session: str) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    async def answered(self, turn: TurnInput, session: Session) -> str | None:
-        return None
-
-    async def closing(self, turn: TurnInput, session: Session, thought: Thought) -> str:
-        return ""

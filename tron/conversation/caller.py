@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from tron.conversation.turns import Caller
+from tron.given import mapping
 
 ID_LIMIT = 200
 
@@ -33,9 +34,9 @@ class Headers(Protocol):
 
 def identify(headers: Headers, body: Mapping[str, Any], *, now_ns: int) -> Caller:
     """The caller of one request. `body` is its JSON object, of any shape."""
-    call = _map(body.get("call"))
-    customer = _map(body.get("customer")) or _map(call.get("customer"))
-    extra = _map(body.get("elevenlabs_extra_body"))
+    call = mapping(body.get("call"))
+    customer = mapping(body.get("customer")) or mapping(call.get("customer"))
+    extra = mapping(body.get("elevenlabs_extra_body"))
     call_id = (
         _text(headers.get("X-Vapi-Call-ID"))
         or _text(call.get("id"))
@@ -73,10 +74,6 @@ def withheld(person: str) -> bool:
 
 def _person(who: str) -> str:
     return "" if withheld(who) else who
-
-
-def _map(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _text(value: Any) -> str:

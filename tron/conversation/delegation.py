@@ -2,9 +2,10 @@
 
 A question waits for its answer; a task runs on and its result comes back to the conversation that
 gave it, at its next turn, also after a restart. Both are conversations of their own between the
-two personas, spawned under the one that asks, so depth, cycles and budgets hold. Every task is a
-row in `delegations`: a result or a failure is never lost, and one whose hub died is reported as
-interrupted.
+two personas, spawned under the one that asks, so depth, cycles and budgets hold. The caller in
+them is the person it is done for: what the colleague knows and keeps is theirs, as if they had
+asked themselves. Every task is a row in `delegations`: a result or a failure is never lost, and
+one whose hub died is reported as interrupted.
 """
 
 import asyncio
@@ -14,17 +15,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import structlog
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from tron.agents.registry import Registry
 from tron.brain.offline.fallback import NO_VIEW
 from tron.clock import Clock
+from tron.conversation.session import nobody_else
 from tron.conversation.turns import Caller, Message, TurnInput
 from tron.errors import StorageUnavailable, TronError
-from tron.life.heartbeat import DEAD_AFTER_MS
+from tron.heartbeat import alive
 from tron.storage.store import Store
 from tron.storage.tables import delegations as table
-from tron.storage.tables import hubs
 from tron.supervise import Tasks
 from tron.tools.contract import Tool, ToolContext, ToolFailed
 
@@ -66,6 +67,7 @@ class Delegations:
         self._store = store
         self._clock = clock
         self._agents = agents
+        self._name = agents.name_of
         self._hub_id = hub_id
         self._ask = ask
         self._tasks = Tasks("delegations")
@@ -108,12 +110,20 @@ class Delegations:
     async def adopt(self) -> None:
         """Close the tasks that hubs now dead left behind, so that their givers are told."""
         now = self._clock.now_ms()
-        alive = select(hubs.c.id).where(hubs.c.seen_at > now - DEAD_AFTER_MS)
-        left = (table.c.status == "running", table.c.hub != self._hub_id, table.c.hub.not_in(alive))
+        left = (
+            table.c.status == "running",
+            table.c.hub != self._hub_id,
+            table.c.hub.not_in(alive(now)),
+        )
 
         failed = {"status": "failed", "result": INTERRUPTED, "completed_at": now}
         await self._store.write(lambda c: c.execute(update(table).where(*left).values(failed)))
         await self.start()
+
+    async def prune(self, keep_ms: int) -> int:
+        """Forget tasks that ended longer ago than this, of every tenant; returns how many."""
+        old = delete(table).where(table.c.completed_at < self._clock.now_ms() - keep_ms)
+        return await self._store.write(lambda connection: connection.execute(old).rowcount)
 
     async def report(self, client_id: str, session: str) -> tuple[str, list[str]]:
         """What came back for this conversation, for the persona's prompt, and the ids of it.
@@ -180,6 +190,9 @@ class Delegations:
             status, result = "completed", await self._answer(context, row["agent"], request)
         except ToolFailed as error:
             status, result = "failed", str(error)
+        except Exception:  # border: whoever gave the task hears of its end, whatever it was
+            log.exception("delegation.broke", id=row["id"])
+            status, result = "failed", f"It failed unexpectedly. The log has it as {row['id']}."
         changes = {
             "status": status,
             "result": result[:REPORTED_CHARS],
@@ -189,7 +202,9 @@ class Delegations:
             try:
                 await self._store.write(
                     lambda c: c.execute(
-                        update(table).where(table.c.id == row["id"]).values(changes)
+                        update(table)
+                        .where(table.c.id == row["id"], table.c.client_id == row["client_id"])
+                        .values(changes)
                     )
                 )
                 break
@@ -202,15 +217,19 @@ class Delegations:
         """One turn between the two personas."""
         asker = context.process
         turn = TurnInput(
+            # Whoever it is for: what the colleague knows and keeps is about them, not the asker.
             caller=Caller(
-                id=asker.agent, known=True, call_id=f"{context.session or asker.id}~{agent}"
+                id=context.caller or nobody_else(),
+                known=bool(context.caller),
+                call_id=f"{context.session or asker.id}~{agent}",
+                name=context.caller_name or None,
             ),
             channel="delegation",
             agent=agent,
             client_id=context.client_id,
             messages=[Message(role="user", content=request)],
             instructions=f"{self._name(asker.agent)}, your colleague, asks you. Answer them "
-            "directly and briefly; they will use your answer.",
+            "directly and briefly; they will use your answer. The caller is whom they ask for.",
             parent=asker.id,
             reason=f"asked by {asker.agent}",
         )
@@ -228,10 +247,6 @@ class Delegations:
         if persona.id == context.process.agent:
             raise ToolFailed("That is yourself.")
         return persona.id
-
-    def _name(self, agent: str) -> str:
-        persona = self._agents.get(agent)
-        return persona.name if persona else agent
 
     async def close(self) -> None:
         await self._tasks.close()

@@ -16,14 +16,14 @@ from tron import events
 from tron.agents.persona import Persona
 from tron.agents.registry import Registry
 from tron.clock import Clock
-from tron.conversation.aside import HUB, Aside, Nothing
+from tron.conversation.aside import HUB, Aside
 from tron.conversation.context import Context
 from tron.conversation.delegation import Delegations
 from tron.conversation.floor import Floor
 from tron.conversation.floors import Floors
 from tron.conversation.reconcile import reconcile, split
 from tron.conversation.reply import Reply, whole
-from tron.conversation.session import Session
+from tron.conversation.session import Session, Stale
 from tron.conversation.sessions import Sessions
 from tron.conversation.summary import Summaries
 from tron.conversation.thinking import Thinking, Thought
@@ -31,8 +31,6 @@ from tron.conversation.turns import Batches, Done, Message, Opened, TextDelta, T
 from tron.errors import (
     CallerError,
     Invalid,
-    NotConfigured,
-    NotFound,
     Overloaded,
     StorageUnavailable,
     TronError,
@@ -54,11 +52,14 @@ class _Inside:
     def __init__(self, floor: Floor) -> None:
         self.floor = floor
         self.thought = Thought()
+        self.admitted = False
+        """it has the floor"""
         self.heard = False
         """some of the answer has been given"""
         self.kept = False
         """the whole answer is stored, or being stored"""
-        self.outcome = "failed"
+        self.outcome: str | None = "failed"
+        """None: it was none, and begins anew"""
 
 
 class Door:
@@ -77,10 +78,9 @@ class Door:
         briefing: Briefing,
         summaries: Summaries,
         delegations: Delegations,
-        aside: Aside | None = None,
+        aside: Aside,
     ) -> None:
-        self._aside = aside or Nothing()
-        self._settings = settings
+        self._aside = aside
         self._clock = clock
         self._bus = bus
         self._agents = agents
@@ -101,10 +101,11 @@ class Door:
         self._tasks = Tasks("door")
         self._open = True
 
-    async def converse(self, turn: TurnInput) -> Batches:
+    async def converse(self, turn: TurnInput, *, whole: bool = False) -> Batches:
         """One turn, from `Opened` to `Done`; a failure is raised as a `TronError`.
 
         Closing the stream early ends the turn, stops the model, and keeps what was said so far.
+        `whole`: nothing is given to the caller before the end, so nothing less is kept either.
         """
         history, new = self._let_in(turn)
         agent = self._persona(turn.agent).id
@@ -116,11 +117,13 @@ class Door:
                 floor, session, turn.channel, turn.reason, turn.parent
             )
             floor.hold()
+            inside.admitted = True
+            speaking = session.agent if turn.agent is None else agent
+            self._context.check(turn, self._persona(speaking), new)
+            talk = await self._store_said(turn, session, history, new)
             if turn.agent is not None and session.agent != agent:
                 self._sessions.hand_over(session, agent)
-            persona = self._persona(session.agent)
-            self._context.check(turn, persona, new)
-            talk = await self._store_said(session, history, new)
+            persona = self._persona(session.agent)  # another hub may have handed it over
             yield [Opened(session=session.key, process_id=process.id, agent=session.agent)]
             floor.hold()  # whoever asks for more is who would be interrupted
             told: list[str] = []
@@ -131,12 +134,12 @@ class Door:
                 stream = self._think(thought, turn, session, persona, process, messages)
             async with aclosing(stream) as batches:
                 async for batch in batches:
-                    inside.heard = True
+                    inside.heard = not whole
                     yield batch
                     floor.hold()
             if text := await self._aside.closing(turn, session, thought):
                 thought.pieces.append(text)  # what the hub itself has to say, behind the answer
-                inside.heard = True
+                inside.heard = not whole
                 yield [TextDelta(text)]
                 floor.hold()
             inside.kept = True  # even if the caller leaves while it is being stored
@@ -145,18 +148,25 @@ class Door:
                 await self._tell(turn.client_id, session.key, told)
             inside.outcome = "done"
             yield [_done(session, process, thought)]
+            return
+        async with aclosing(self.converse(turn, whole=whole)) as anew:
+            async for batch in anew:
+                yield batch
 
     @contextmanager
     def _inside(self, turn: TurnInput, session: Session) -> Iterator[_Inside]:
         """From asking for the floor to leaving it, whatever ends the turn.
 
-        An answer that breaks off is stored as far as it was given, before the floor is left.
+        An answer that breaks off is stored as far as it was given, before the floor is left. A turn
+        that belongs to another session than this ends without an error.
         """
         inside = _Inside(self._floors.enter())
         floor = inside.floor
         started = self._clock.monotonic()
         try:
             yield inside
+        except Stale:
+            inside.outcome = None
         except asyncio.CancelledError:
             if floor.taken_back is not None and (task := asyncio.current_task()) is not None:
                 task.uncancel()
@@ -172,17 +182,20 @@ class Door:
                 inside.outcome = "abandoned"
             raise
         finally:
-            if inside.kept or not inside.heard:
-                self._floors.leave(floor)
-            else:
+            if inside.heard and not inside.kept:
                 # The caller may be gone, so somebody else keeps what was said, then leaves.
                 self._tasks.start(self._keep_partly(session, inside.thought, floor), "keep")
-            self._report(turn, session, inside.outcome, started)
-            self._summaries.consider(session)
+            else:
+                if inside.admitted and not inside.kept:
+                    self._sessions.unanswered(session)
+                self._floors.leave(floor)
+            if inside.outcome is not None:
+                self._report(turn, session, inside.outcome, started)
+                self._summaries.consider(session)
 
     async def ask(self, turn: TurnInput) -> Reply:
         """A whole turn at once. Raises what `converse` raises."""
-        async with aclosing(self.converse(turn)) as batches:
+        async with aclosing(self.converse(turn, whole=True)) as batches:
             return await whole(batches)
 
     async def heard(self, client_id: str, session_key: str, text: str) -> None:
@@ -221,17 +234,9 @@ class Door:
             self._floors.leave(floor)
 
     def _persona(self, agent: str | None) -> Persona:
-        """The persona asked for. Raises NotFound for an unknown one."""
-        name = agent or self._settings.default_agent
-        persona = self._agents.get(name)
-        if persona is not None:
-            return persona
-        if agent is None:
-            everyone = self._agents.personas
-            if everyone:
-                return everyone[0]
-            raise NotConfigured("No persona could be loaded; `tron personas` says why.")
-        raise NotFound(f"There is no agent {agent!r}.", param="model", code="model_not_found")
+        """The persona asked for. Raises NotFound for an unknown one, NotConfigured if there is
+        nobody at all."""
+        return self._agents.wanted(agent, param="model", code="model_not_found")
 
     def _let_in(self, turn: TurnInput) -> tuple[list[Message], list[Message]]:
         """What the turn brings, as (history, new). Raises Overloaded, Invalid."""
@@ -244,11 +249,14 @@ class Door:
         return history, new
 
     async def _store_said(
-        self, session: Session, history: list[Message], new: list[Message]
+        self, turn: TurnInput, session: Session, history: list[Message], new: list[Message]
     ) -> list[Message]:
         """Store what was said; returns the talk that the model is to read."""
-        known = reconcile(session.messages, history, new)
-        behind = await self._sessions.append(session, known.add, keep=known.keep)
+        followed = {place for place, entry in enumerate(session.entries) if entry.follows}
+        known = reconcile(session.messages, history, new, followed=followed)
+        behind = await self._sessions.append(
+            session, known.add, keep=known.keep, follows=known.follows, turn=turn
+        )
         return session.messages if behind else known.context
 
     def _think(
@@ -305,6 +313,8 @@ class Door:
                 await self._sessions.answer(
                     session, _answer(thought), thought.tools, interrupted=True
                 )
+            else:
+                self._sessions.unanswered(session)
         finally:
             self._floors.leave(floor)
 

@@ -26,6 +26,9 @@ from tron.storage.store import Store
 from tron.storage.tables import sessions as table
 from tron.supervise import Tasks
 
+RESENT = 8
+"""of so many new messages it is asked whether they were said before"""
+
 _SAFE = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
 
@@ -63,7 +66,7 @@ class Finding:
     ) -> Session:
         """Two first messages of one caller at the same moment open one session."""
         opening = self._opening.get(identity)
-        if opening is None:
+        if opening is None or opening.done():  # which would let it overtake those who waited
             opening = self._tasks.start(find(), "open")
             self._opening[identity] = opening
             opening.add_done_callback(lambda _: self._opening.pop(identity, None))
@@ -107,20 +110,25 @@ class Finding:
         return await self._anonymous(turn, agent) if by_history else self.make(turn, agent)
 
     async def _anonymous(self, turn: TurnInput, agent: str) -> Session:
-        """By the history that was sent along: only the talk it came from has exactly that."""
-        history, _ = split(turn.messages)
+        """By the history that was sent along: only the talk it came from has exactly that, or
+        that and the next of what is sent now, if this was said before and never answered."""
+        history, new = split(turn.messages)
+        marks = [digest(EMPTY_DIGEST, history)] if history else []
+        for message in new[:RESENT]:
+            marks.append(digest(marks[-1] if marks else EMPTY_DIGEST, [message]))
+        for mark in reversed(marks):
+            if session := self._held.take(turn.client_id, mark, agent):
+                return session
         if not history:
             return self.make(turn, agent)
-        mark = digest(EMPTY_DIGEST, history)
-        if session := self._held.take(turn.client_id, mark, agent):
-            return session
         async with self._store.read() as connection:
             row = await transcript.find(
                 connection,
                 turn.client_id,
-                table.c.digest == mark,
+                table.c.digest.in_(marks),
                 or_(*(table.c.caller.startswith(prefix) for prefix in MADE_UP)),
                 table.c.agent == agent,
+                table.c.channel.not_in(INTERNAL_CHANNELS),
                 table.c.ended_at.is_(None),
                 table.c.updated_at > self.oldest(),
             )
@@ -133,7 +141,7 @@ class Finding:
         place = (row.client_id, row.key)
         async with self._store.read() as connection:
             entries = await transcript.load(connection, *place, row.summary_seq)
-            last = await transcript.last_seq(connection, row.key)
+            last = await transcript.last_seq(connection, *place)
         if session := self._held.get(*place):  # another turn was faster
             return session
         session = Session(dict(row._mapping), stored=True)

@@ -58,11 +58,33 @@ class Held:
         if digest and findable:
             self._by_digest[session.client_id, digest] = session
 
+    def offer(self, session: Session) -> None:
+        """Its turn came to nothing: who says the same again is to find it."""
+        held = self.get(session.client_id, session.key) is session
+        if held and session.digest and session.by_history:
+            self._by_digest[session.client_id, session.digest] = session
+
+    def end(self, session: Session) -> None:
+        """No other turn is to find it; one that is under way in it finishes."""
+        session.ended = True
+        if session.process is not None:
+            session.process.retire()
+        else:
+            self.release(session)
+
+    def drop(self, session: Session) -> None:
+        """It was deleted: nothing more is kept of it."""
+        session.deleted = True
+        session.unsaved = []
+        self.end(session)
+        self.release(session)
+
     def release(self, session: Session) -> None:
         """The session's process has ended: let go of the copy in memory."""
         if session.unsaved:  # the only copy there is
             return
-        self._by_key.pop((session.client_id, session.key), None)
+        if self.get(session.client_id, session.key) is session:  # not a newer one
+            del self._by_key[session.client_id, session.key]
         self._forget_caller(session)
         self._forget_digest(session)
 

@@ -9,7 +9,7 @@ was given while the store was away is held in memory and saved with the next mes
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 from sqlalchemy.exc import IntegrityError
@@ -19,10 +19,10 @@ from tron.clock import Clock
 from tron.conversation import transcript
 from tron.conversation.held import Held
 from tron.conversation.reconcile import digest
-from tron.conversation.session import MADE_UP, Session
+from tron.conversation.session import Session, Stale
 from tron.conversation.thinking import ToolRecord
 from tron.conversation.transcript import Entry
-from tron.conversation.turns import Message
+from tron.conversation.turns import Message, TurnInput
 from tron.errors import Overloaded, StorageUnavailable
 from tron.events import Bus
 from tron.storage.store import Store
@@ -50,16 +50,12 @@ class Keeping:
         tools: Sequence[ToolRecord] = (),
         interrupted: bool = False,
         keep: int | None = None,
+        follows: int | None = None,
+        turn: TurnInput | None = None,
     ) -> bool:
-        """Store `messages` behind what is held. `keep`: how many held messages still stand.
-
-        True if another hub had added to the session in the meantime; its messages are held now.
-        Raises StorageUnavailable; then nothing was added.
-        """
-        if session.deleted:  # in the middle of a turn; it stays deleted
-            return False
-        if any(message.role != "assistant" for message in messages):
-            session.ended = False  # an answer that was on its way does not open it again
+        """See `Sessions.append`."""
+        if session.deleted:
+            return self._closed(session, turn)
         superseded = None if keep is None else session.entries[keep:]
         now = self._clock.now_ms()
         for tries in range(APPEND_TRIES):
@@ -72,53 +68,79 @@ class Keeping:
                     created_at=now,
                     tools=list(tools) if message.role == "assistant" else [],
                     interrupted=interrupted and message.role == "assistant",
+                    follows=place == follows,
                 )
                 for place, message in enumerate(messages)
             ]
             try:
-                await self._write(session, [*session.unsaved, *fresh], superseded, now)
+                await self._write(session, [*session.unsaved, *fresh], superseded, now, turn)
+            except transcript.Closed:
+                return self._closed(session, turn)
             except IntegrityError:  # another hub took the place: read on from there
-                await self._catch_up(session)
+                if turn is not None and not (turn.caller.known or turn.keyed):
+                    self._held.end(session)  # its history tells of another talk than this is now
+                    raise Stale from None
+                if not await self._catch_up(session):
+                    return self._closed(session, turn)
             except asyncio.CancelledError:  # whoever waited has gone; the write stands
                 self._added(session, fresh, superseded, now)
                 raise
             else:
                 self._added(session, fresh, superseded, now)
+                if turn is not None:
+                    session.ended = False
                 return tries > 0
         raise StorageUnavailable("Other hubs keep writing to this session.", retry_after=1)
 
     async def _write(
-        self, session: Session, entries: list[Entry], superseded: list[Entry] | None, now: int
+        self,
+        session: Session,
+        entries: list[Entry],
+        superseded: list[Entry] | None,
+        now: int,
+        turn: TurnInput | None,
     ) -> None:
         client_id, key = session.client_id, session.key
         mark = _mark(session, entries, superseded)
         row = session.row() | {"digest": mark or None, "updated_at": now}
-        touched = {name: row[name] for name in transcript.TOUCHED}
-        first, reopen = not session.stored, not session.ended
+        first = not session.stored
+        # An answer that was on its way does not open it again.
+        state: Literal["whatever", "reopened", "open"] = (
+            "whatever" if turn is None else "reopened" if turn.keyed else "open"
+        )
 
         def unit(connection: Any) -> None:
             if first:
-                transcript.create(connection, row)
+                transcript.create(connection, row, entries)
+                return
             if superseded:
                 transcript.supersede(
                     connection, client_id, key, superseded[0].seq, superseded[-1].seq
                 )
-            transcript.append(
-                connection, client_id, key, entries, {} if first else touched, reopen=reopen
-            )
+            transcript.append(connection, row, entries, session=state)
 
         await self._store.write(unit)
+
+    def _closed(self, session: Session, turn: TurnInput | None) -> bool:
+        """It was deleted, perhaps on another hub, or has ended there. Raises Stale for a turn."""
+        if turn is None or turn.keyed:
+            self._held.drop(session)
+        else:
+            self._held.end(session)
+        if turn is not None:
+            raise Stale
+        return False
 
     def _added(
         self, session: Session, fresh: list[Entry], superseded: list[Entry] | None, now: int
     ) -> None:
         entries = [*session.unsaved, *fresh]
-        # Found by history only once an answer is part of it, and never a named person's talk.
+        # Only once an answer is part of it.
         answered = bool(entries) and entries[-1].message.role == "assistant"
         self._held.said(
             session,
             _mark(session, entries, superseded),
-            findable=answered and session.caller.startswith(MADE_UP),
+            findable=answered and session.by_history,
         )
         if superseded:
             gone = range(superseded[0].seq, superseded[-1].seq + 1)
@@ -140,15 +162,24 @@ class Keeping:
                 )
             )
 
-    async def _catch_up(self, session: Session) -> None:
+    async def _catch_up(self, session: Session) -> bool:
+        """Read what another hub has added. False if it has deleted the session meanwhile."""
         place = (session.client_id, session.key)
         async with self._store.read() as connection:
             row = await transcript.find(connection, place[0], table.c.key == place[1])
+            if session.stored and (row is None or row.created_at != session.created_at):
+                return False
             entries = await transcript.load(connection, *place, session.summary_seq)
             session.entries = [*entries, *session.unsaved]
-            session.next_seq = await transcript.last_seq(connection, session.key) + 1
+            session.next_seq = await transcript.last_seq(connection, *place) + 1
         session.stored = row is not None
         session.digest = None
+        if row is not None:
+            session.created_at = row.created_at
+            session.ended = row.ended_at is not None
+            if row.agent != session.agent:
+                self._held.hand_over(session, row.agent)
+        return True
 
     async def answer(
         self, session: Session, message: Message, tools: list[ToolRecord], *, interrupted: bool

@@ -7,10 +7,12 @@ I/O, what the model reads and what is stored.
 """
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 from tron.conversation.turns import Message
+from tron.storage.text import storable
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Reconciled:
     """how many of the stored messages still hold; later ones are superseded"""
     add: list[Message]
     """what is to be stored behind them"""
+    follows: int | None = None
+    """the place in `add` of the message before which the caller sent the whole talk"""
 
 
 def split(messages: list[Message]) -> tuple[list[Message], list[Message]]:
@@ -34,25 +38,44 @@ def split(messages: list[Message]) -> tuple[list[Message], list[Message]]:
     return messages[: last + 1], messages[last + 1 :]
 
 
-def reconcile(stored: list[Message], history: list[Message], new: list[Message]) -> Reconciled:
-    """Merge the hub's transcript with the history a request brought along."""
+def reconcile(
+    stored: list[Message],
+    history: list[Message],
+    new: list[Message],
+    *,
+    followed: Collection[int] = (),
+) -> Reconciled:
+    """Merge the hub's transcript with the history a request brought along.
+
+    `followed`: the places of stored messages that were a `follows` when they came. If their caller
+    sends the talk before one of them with something else behind it, they have edited it; anything
+    else that is stored there came by another way, and the caller has not heard of it.
+    """
     if not history:  # a client without memory of its own; stored turns stand
         fresh = _unsaid(stored, new)
         return Reconciled(context=[*stored, *fresh], keep=len(stored), add=fresh)
     at, skipped, matched = _align(stored, history)
+    # A greeting alone begins every talk, so it tells nothing.
+    whole = at == 0 and any(message.role == "user" for message in history)
     if matched == 0:
-        return Reconciled(context=[*stored, *history, *new], keep=len(stored), add=[*history, *new])
+        add = [*history, *new]
+        follows = len(history) if whole and not stored else None
+        return Reconciled([*stored, *add], keep=len(stored), add=add, follows=follows)
     before = stored[:at]
     rest = stored[at + matched :]
     if skipped + matched < len(history):  # the caller's version differs from here on: it holds
+        cut = history[skipped + matched :]
         return Reconciled(
             context=[*before, *history, *new],
             keep=at + matched,
-            add=[*history[skipped + matched :], *new],
+            add=[*cut, *new],
+            follows=len(cut) if whole else None,
         )
     if again := _common(rest, new):  # asked again: what came of it then is replaced
         kept = at + matched + again
         return Reconciled(context=[*before, *history, *new], keep=kept, add=new[again:])
+    if whole and (not rest or matched in followed):  # it goes on from here, or was edited here
+        return Reconciled([*history, *new], keep=matched, add=new, follows=0)
     fresh = _unsaid(rest, new)
     return Reconciled(context=[*before, *history, *rest, *fresh], keep=len(stored), add=fresh)
 
@@ -98,7 +121,7 @@ def _common(a: list[Message], b: list[Message]) -> int:
 
 def fingerprint(message: Message) -> tuple[Any, ...]:
     """What makes two messages the same to a reader; white space around them does not."""
-    content = message.content.replace("\0", "").strip()  # the store keeps no NUL
+    content = storable(message.content).strip()  # as it will be read back
     calls = tuple(call.id for call in message.tool_calls or ())
     return message.role, content, message.parts, calls, message.tool_call_id or ""
 

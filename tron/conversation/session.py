@@ -5,6 +5,7 @@ speaks in it. It does nothing by itself: `Sessions` finds it, `Held` remembers i
 to it, and only the turn that has the floor changes it.
 """
 
+import secrets
 from typing import Any
 
 from tron.conversation.reconcile import EMPTY_DIGEST
@@ -17,6 +18,16 @@ INTERNAL_CHANNELS = ("delegation",)
 
 MADE_UP = ("anonymous-", "req-")
 """caller ids that name a request rather than a person: only their talks are found by history"""
+
+
+def nobody_else() -> str:
+    """A caller id that nobody else has or can guess, for what is done on no person's behalf."""
+    return f"{MADE_UP[0]}{secrets.token_hex(16)}"
+
+
+class Stale(Exception):
+    """What is held of a conversation no longer tells where it goes on: it was deleted, ended or
+    continued elsewhere. Nothing was added; the turn is to be opened once more."""
 
 
 class Session:
@@ -48,6 +59,11 @@ class Session:
     @property
     def messages(self) -> list[Message]:
         return [entry.message for entry in self.entries]
+
+    @property
+    def by_history(self) -> bool:
+        """Whether what was said in it is all that it can be found by."""
+        return self.caller.startswith(MADE_UP) and self.channel not in INTERNAL_CHANNELS
 
     def row(self) -> dict[str, Any]:
         return {

@@ -82,14 +82,24 @@ class Sessions:
         tools: Sequence[ToolRecord] = (),
         interrupted: bool = False,
         keep: int | None = None,
+        follows: int | None = None,
+        turn: TurnInput | None = None,
     ) -> bool:
-        """Store `messages` behind what is held. `keep`: how many held messages still stand.
+        """Store `messages` behind what is held. `keep`: how many held messages still stand;
+        `follows`: see `Reconciled`; `turn`: the one that says them, where it is not the persona's
+        own doing.
 
         True if another hub had added to the session in the meantime; its messages are held now.
-        Raises StorageUnavailable; then nothing was added.
+        Raises StorageUnavailable, and Stale if the turn belongs elsewhere; then nothing was added.
         """
         return await self._keeping.append(
-            session, messages, tools=tools, interrupted=interrupted, keep=keep
+            session,
+            messages,
+            tools=tools,
+            interrupted=interrupted,
+            keep=keep,
+            follows=follows,
+            turn=turn,
         )
 
     async def answer(
@@ -102,6 +112,10 @@ class Sessions:
     ) -> None:
         """Store an answer. If the store is away it is held in memory: it has been given."""
         await self._keeping.answer(session, message, tools, interrupted=interrupted)
+
+    def unanswered(self, session: Session) -> None:
+        """The turn in it came to nothing: who says the same again is to find it."""
+        self._held.offer(session)
 
     async def summarised(self, session: Session, summary: str, upto_seq: int) -> None:
         """What was said up to `upto_seq` is now told by `summary`."""
@@ -161,8 +175,7 @@ class Sessions:
                 session.deleted = False
             raise
         if session is not None:
-            session.unsaved = []
-            self._held.release(session)
+            self._held.drop(session)
         if agent is None:
             raise NotFound(f"There is no session {key!r}.", param="key")
         self._ended(client_id, key, agent, "deleted")
@@ -191,9 +204,7 @@ class Sessions:
             lambda c: transcript.end(c, "cleared", now, table.c.client_id == client_id)
         )
         for session in [s for s in self._held.all if s.client_id == client_id]:
-            if session.process is not None:
-                session.process.retire()
-            self._held.release(session)
+            self._held.end(session)
         for _, key, agent in ended:
             self._ended(client_id, key, agent, "cleared")
         return len(ended)
@@ -206,11 +217,7 @@ class Sessions:
         now = self._clock.now_ms()
         ended = await self._store.write(lambda c: transcript.end(c, "ended", now, *this))
         if session := self._held.get(client_id, key):
-            session.ended = True
-            if session.process is not None:
-                session.process.retire()
-            else:
-                self._held.release(session)
+            self._held.end(session)
         for _, _, agent in ended:
             self._ended(client_id, key, agent, "ended")
         return bool(ended)

@@ -4,9 +4,8 @@ A unit here is handed to `Store.write`; a query runs on a connection from `Store
 session means (who may use it, when it ends) is decided by `Sessions` and its parts.
 """
 
-import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
@@ -28,6 +27,8 @@ class Extra(msgspec.Struct, kw_only=True, omit_defaults=True):
     """hub tools used for this answer"""
     interrupted: bool = False
     """the caller went away, or the answer broke off, before it was complete"""
+    follows: bool = False
+    """the caller sent the whole talk before it"""
 
 
 class Entry(msgspec.Struct, kw_only=True):
@@ -38,12 +39,12 @@ class Entry(msgspec.Struct, kw_only=True):
     created_at: int
     tools: list[ToolRecord] = []
     interrupted: bool = False
+    follows: bool = False
 
 
 _encode = msgspec.json.Encoder().encode
 _decode_extra = msgspec.json.Decoder(Extra).decode
 _NOTHING = b"{}"
-_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")  # in JSON text; not the words `\\u0000`
 
 
 def _row(client_id: str, session_key: str, entry: Entry) -> dict[str, Any]:
@@ -56,6 +57,7 @@ def _row(client_id: str, session_key: str, entry: Entry) -> dict[str, Any]:
             name=message.name,
             tools=entry.tools,
             interrupted=entry.interrupted,
+            follows=entry.follows,
         )
     )
     return {
@@ -63,9 +65,8 @@ def _row(client_id: str, session_key: str, entry: Entry) -> dict[str, Any]:
         "seq": entry.seq,
         "client_id": client_id,
         "role": message.role,
-        # PostgreSQL's text can't hold NUL; it means nothing to a model either.
-        "content": message.content.replace("\0", ""),
-        "extra": None if extra == _NOTHING else _NUL.sub(r"\1", extra.decode()),
+        "content": message.content,
+        "extra": None if extra == _NOTHING else extra.decode(),
         "created_at": entry.created_at,
     }
 
@@ -77,6 +78,7 @@ def entry_of(row: Row[Any]) -> Entry:
         created_at=row.created_at,
         tools=extra.tools,
         interrupted=extra.interrupted,
+        follows=extra.follows,
         message=Message(
             role=row.role,
             content=row.content,
@@ -90,42 +92,60 @@ def entry_of(row: Row[Any]) -> Entry:
 
 TOUCHED = ("digest", "updated_at", "agent", "process_id")
 """what a message changes in its session's row"""
+SESSION = ("key", "client_id", "created_at")
+"""what tells a session from all others"""
 
 _insert_session = insert(sessions)
 _insert_messages = insert(messages)
 # Built once: it runs for every message, and building it costs more than running it.
 _touch = (
     update(sessions)
-    .where(sessions.c.key == bindparam("of_key"), sessions.c.client_id == bindparam("of_client_id"))
+    .where(
+        sessions.c.key == bindparam("of_key"),
+        sessions.c.client_id == bindparam("of_client_id"),
+        sessions.c.created_at == bindparam("of_created_at"),  # not one begun under its key since
+    )
     .values({name: bindparam(name) for name in TOUCHED})
 )
-_touch_and_open = _touch.values({"ended_at": None, "end_cause": None})
+_TOUCH = {
+    "whatever": _touch,
+    "reopened": _touch.values({"ended_at": None, "end_cause": None}),
+    "open": _touch.where(sessions.c.ended_at.is_(None)),
+}
 
 
-def create(connection: Connection, row: dict[str, Any]) -> None:
+class Closed(Exception):
+    """There is no session to add to: it was deleted or, where it had to be open, has ended."""
+
+
+def create(connection: Connection, row: dict[str, Any], entries: Sequence[Entry]) -> None:
     connection.execute(_insert_session, row)
+    _add(connection, row, entries)
 
 
 def append(
     connection: Connection,
-    client_id: str,
-    session_key: str,
+    row: dict[str, Any],
     entries: Sequence[Entry],
-    touched: dict[str, Any],
     *,
-    reopen: bool = True,
+    session: Literal["whatever", "reopened", "open"],
 ) -> None:
-    """Add `entries` and, with what `touched` names, bring the session's row up to date.
+    """Add `entries` and bring the session's row up to date; `row` is what it is to be.
 
-    `reopen`: the session has not ended, even if it had.
+    `session`: whether it has ended is left as it is, it is open from now on, or it must be open.
+    Raises Closed.
     """
+    _add(connection, row, entries)
+    this = {f"of_{name}": row[name] for name in SESSION}
+    touched = {name: row[name] for name in TOUCHED}
+    if connection.execute(_TOUCH[session], this | touched).rowcount == 0:
+        raise Closed
+
+
+def _add(connection: Connection, row: dict[str, Any], entries: Sequence[Entry]) -> None:
     if entries:
-        connection.execute(
-            _insert_messages, [_row(client_id, session_key, entry) for entry in entries]
-        )
-    if touched:
-        statement = _touch_and_open if reopen else _touch
-        connection.execute(statement, {"of_key": session_key, "of_client_id": client_id, **touched})
+        place = (row["client_id"], row["key"])
+        connection.execute(_insert_messages, [_row(*place, entry) for entry in entries])
 
 
 def change(
@@ -209,13 +229,10 @@ async def load(
     return [entry_of(row) for row in rows]
 
 
-async def last_seq(connection: AsyncConnection, session_key: str) -> int:
+async def last_seq(connection: AsyncConnection, client_id: str, session_key: str) -> int:
     """The highest place taken in a session, superseded messages included; 0 if none."""
-    return (
-        await connection.execute(
-            select(func.max(messages.c.seq)).where(messages.c.session_key == session_key)
-        )
-    ).scalar() or 0
+    mine = (messages.c.client_id == client_id, messages.c.session_key == session_key)
+    return (await connection.execute(select(func.max(messages.c.seq)).where(*mine))).scalar() or 0
 
 
 async def listing(

@@ -83,6 +83,11 @@ class TurnInput(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     """why that process asks"""
 
+    @property
+    def keyed(self) -> bool:
+        """It names its conversation, which goes on then even if it had ended."""
+        return self.session is not None or self.caller.call_id is not None
+
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True):
     """First of every turn: what was said is stored, and this process answers."""

@@ -13,6 +13,7 @@ from tron.conversation.turns import Message
 
 PART = 4
 """one message of the past takes at most this part of the room"""
+NO_RESULT = "There is no result."
 
 
 def must_be_read(talk: list[Message]) -> int:
@@ -25,11 +26,11 @@ def must_be_read(talk: list[Message]) -> int:
 
 def fitting(talk: list[Message], *, budget_tokens: int) -> list[Message]:
     """As much of `talk` as the model is to read, every call in it answered."""
+    talk = settled(talk)
     newest = must_be_read(talk)
     limit = budget_tokens * CHARACTERS_PER_TOKEN // PART
     past = [shortened(message, limit) for message in talk[:-newest]]
-    seen = window([*past, *talk[-newest:]], budget_tokens=budget_tokens, newest=newest)
-    return settled(seen)
+    return window([*past, *talk[-newest:]], budget_tokens=budget_tokens, newest=newest)
 
 
 def shortened(message: Message, limit: int) -> Message:
@@ -65,25 +66,34 @@ def window(messages: list[Message], *, budget_tokens: int, newest: int) -> list[
 
 
 def settled(messages: list[Message]) -> list[Message]:
-    """`messages` with every call answered: models refuse a talk in which one is left open.
+    """`messages` with every call followed by its result: models refuse a talk that is otherwise.
 
-    The caller was asked to use its tool and said something else, or went away.
+    The caller was asked to use its tool and said something else, or went away: a result that comes
+    late is read where its call is. One that no call waits for (it was sent twice, or its call was
+    summarised) is not read.
     """
     out: list[Message] = []
-    unanswered: dict[str, str] = {}  # ids of calls, and what they call
+    waiting: dict[str, tuple[str, int]] = {}  # ids of calls: what they call, where the result goes
     for message in messages:
         if message.role == "tool":
-            call = message.tool_call_id or ""
-            if call not in unanswered:  # before there were tools, a function answered by its name
-                named = next((id for id, name in unanswered.items() if name == call), None)
-                message = message if named is None else replace(message, tool_call_id=named)
-            unanswered.pop(message.tool_call_id or "", None)
-        else:
-            out += [_no_result(id) for id in unanswered]
-            unanswered = {call.id: call.name for call in message.tool_calls or ()}
+            call = _answered(message.tool_call_id or "", waiting)
+            if call is not None:
+                _, place = waiting.pop(call)
+                out[place] = replace(message, tool_call_id=call)
+            continue
         out.append(message)
-    return [*out, *(_no_result(id) for id in unanswered)]
+        made = {}
+        for place, asked in enumerate(message.tool_calls or (), start=len(out)):
+            made[asked.id] = (asked.name, place)
+            out.append(Message(role="tool", content=NO_RESULT, tool_call_id=asked.id))
+        if made:  # the latest first: an id may come again
+            waiting = made | {id: call for id, call in waiting.items() if id not in made}
+    return out
 
 
-def _no_result(call_id: str) -> Message:
-    return Message(role="tool", content="There is no result.", tool_call_id=call_id)
+def _answered(given: str, waiting: dict[str, tuple[str, int]]) -> str | None:
+    """The id of the call that a result with the id `given` answers."""
+    if given in waiting:
+        return given
+    # Before there were tools, a function answered by its name.
+    return next((id for id, (name, _) in waiting.items() if name == given), None)

@@ -10,8 +10,8 @@ import msgspec
 from msgspec import Meta
 
 from tron.agents.registry import Registry
-from tron.clock import Clock, iso
-from tron.life.journal import DAY_MS, MESSAGE, NOTE, Journal
+from tron.clock import DAY_MS, Clock, iso
+from tron.life.journal import NOTE, OWN, Journal
 from tron.tools.contract import Tool, ToolContext, ToolFailed
 
 ENTRIES_SHOWN = 50
@@ -98,14 +98,13 @@ async def _read(
     entries = await journal.entries(
         context.client_id,
         agent=agent,
+        kinds=OWN,
         since_ms=clock.now_ms() - args.days * DAY_MS,
         limit=ENTRIES_SHOWN,
     )
-    # What callers left for a colleague is not this caller's to hear.
-    shown = [e for e in entries if e.kind != MESSAGE or agent == context.process.agent]
-    if not shown:
+    if not entries:
         return "No entries in that time."
-    return "\n\n".join(f"{iso(e.created_at)} ({e.kind})\n{e.text}" for e in shown)
+    return "\n\n".join(f"{iso(e.created_at)} ({e.kind})\n{e.text}" for e in entries)
 
 
 def _zone(name: str) -> ZoneInfo:

@@ -157,7 +157,7 @@ class _Tasking:
                 client_id=context.client_id,
                 intent=args.intent,
                 agent=context.process.agent,
-                owner=context.caller or context.process.agent,
+                owner=context.caller,
                 session=context.session,
                 user_id=context.caller,
                 channel=CHANNEL,

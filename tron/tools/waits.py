@@ -12,10 +12,11 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import func, or_, select
+from sqlalchemy import and_, func, select
 
 from tron.agents.registry import Registry
 from tron.clock import Clock, duration, iso
+from tron.conversation.session import INTERNAL_CHANNELS
 from tron.memory.contacts import e164
 from tron.storage.store import Store
 from tron.storage.tables import messages, sessions, task_steps
@@ -138,7 +139,10 @@ async def _said(store: Store, context: ToolContext, scope: StepScope, sender: st
         task_steps.c.status == "completed",
     )
     whose = (
-        or_(sessions.c.caller == sender, sessions.c.caller == (e164(sender) or sender))
+        and_(
+            sessions.c.caller.in_((sender, e164(sender) or sender)),
+            sessions.c.channel.not_in(INTERNAL_CHANNELS),
+        )
         if sender
         else sessions.c.key == context.session
     )

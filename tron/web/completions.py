@@ -16,6 +16,7 @@ import msgspec
 from sse_starlette import ServerSentEvent
 
 from tron.brain.contract import LIMITS
+from tron.conversation.params import tool_name
 from tron.conversation.reply import Reply
 from tron.conversation.turns import (
     Batches,
@@ -161,6 +162,24 @@ def _refuse_misleading(request: ChatRequest) -> None:
         body = tool.get(kind) if isinstance(kind, str) else None
         if not isinstance(body, dict) or not isinstance(body.get("name"), str):
             raise Invalid("Every tool needs a type and a name.", param=f"tools[{place}]")
+    _refuse_choice(request)
+
+
+def _refuse_choice(request: ChatRequest) -> None:
+    """A call can be demanded of the caller's own tools; the hub's are the persona's to use."""
+    choice = request.tool_choice
+    if choice in (None, "none", "auto"):
+        return
+    if not request.tools:
+        raise Invalid("tool_choice is only allowed when tools are given.", param="tool_choice")
+    if not isinstance(choice, dict):
+        return
+    allowed = choice.get("allowed_tools")
+    chosen = allowed.get("tools") if isinstance(allowed, dict) else [choice]
+    given = {tool_name(tool) for tool in request.tools}
+    for one in chosen if isinstance(chosen, list) else [{}]:
+        if not isinstance(one, dict) or tool_name(one) not in given:
+            raise Invalid("tool_choice names what is not among the tools.", param="tool_choice")
 
 
 def params_of(body: dict[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     from tron.hub import Hub
 
 
+FAILURES = (400, 404, 409, 413, 422, 429, 502, 504)
+EVENTS = (
+    "With `stream`: server-sent events, each a `chat.completion.chunk` in JSON, the last `[DONE]`; "
+    "a failure in the middle is an event with `error`."
+)
+
+
 class GivenMessage(BaseModel):
     """One message of a request."""
 
@@ -87,7 +94,7 @@ def routes(hub: "Hub") -> Blueprint:
     @blueprint.post("/v1/chat/completions", endpoint="v1_chat")
     # VAPI adds its path to a model's address, whether that has it already or not.
     @blueprint.post("/v1/chat/completions/chat/completions", endpoint="v1_chat_twice")
-    @promises("chat", gives=ChatCompletion, fails=(400, 404, 409, 413, 422, 429, 502, 504))
+    @promises("chat", gives=ChatCompletion, fails=FAILURES, streams=EVENTS)
     @document_request(ChatCompletionRequest)
     async def chat_completions() -> Response:
         """Talk with an agent, streaming or not."""
@@ -95,7 +102,7 @@ def routes(hub: "Hub") -> Blueprint:
 
     @blueprint.post("/v1/elevenlabs-llm", endpoint="elevenlabs")
     @blueprint.post("/v1/elevenlabs-llm/chat/completions", endpoint="elevenlabs_chat")
-    @promises("chat", gives=ChatCompletion, fails=(400, 404, 409, 413, 422, 429, 502, 504))
+    @promises("chat", gives=ChatCompletion, fails=FAILURES, streams=EVENTS)
     @document_request(ChatCompletionRequest)
     async def elevenlabs_llm() -> Response:
         """The same for an ElevenLabs agent: the answer is made to be spoken."""

@@ -43,6 +43,14 @@ def test_speech_and_lines_have_the_price_that_is_set_or_none() -> None:
         '{"m": [1]}',
         '{"m": ["a", "b"]}',
         '{"m": null}',
+        '{"m": [NaN, 1]}',
+        '{"m": [1, Infinity]}',
+        '{"m": [1, 1e999]}',
+        '{"m": [-1, 1]}',
+        '{"x-stt": NaN}',
+        '{"x-tts": "nan"}',
+        '{"x-line": -0.01}',
+        f'{{"x-line": 1{"0" * 400}}}',
     ],
 )
 def test_prices_that_make_no_sense_are_refused(given: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.harness.stand_ins import Nothing, no_gate
 from tron.agents.registry import Registry
 from tron.brain.brain import Brain
 from tron.brain.contract import Answering, Ask, Finish, Part, Parts, Text, ToolFragment, Used
@@ -24,7 +25,7 @@ from tron.conversation.thinking import Thinking
 from tron.conversation.transcript import Entry
 from tron.conversation.turns import Caller, Message, TurnEvent, TurnInput, Usage
 from tron.events import Bus, Event
-from tron.life.heartbeat import Heartbeat
+from tron.heartbeat import Heartbeat
 from tron.life.journal import Journal
 from tron.memory.briefing import Briefing
 from tron.memory.contacts import Contacts
@@ -116,7 +117,7 @@ class Office:
         self.events: list[Event] = []
         self.bus.add(self.events.append)
         self.script = Script()
-        self.agents = Registry(personas, self.clock)
+        self.agents = Registry(personas, self.clock, default="tony")
         self.agents.refresh()
         self.brain = Brain([self.script], settings=self.settings, clock=self.clock, bus=self.bus)
         self.orchestrator = Orchestrator(self.settings, self.clock, self.bus)
@@ -125,7 +126,7 @@ class Office:
             store=store, clock=self.clock, agents=self.agents, hub_id=hub_id, ask=self._ask
         )
         self.tools: list[Tool[Any]] = self.delegations.tools()
-        self.toolbox = Toolbox(store, self.clock, self.tools)
+        self.toolbox = Toolbox(store, self.clock, self.tools, no_gate)
         self.thinking = Thinking(
             brain=self.brain,
             toolbox=self.toolbox,
@@ -136,7 +137,7 @@ class Office:
         self.sessions = Sessions(
             store=store, clock=self.clock, bus=self.bus, expire_s=self.settings.session_expire_s
         )
-        memory, contacts = Memory(store, self.clock), Contacts(store, self.clock)
+        self.memory, contacts = Memory(store, self.clock), Contacts(store, self.clock)
         knowledge, journal = Knowledge(store, self.clock), Journal(store, self.clock)
         self.door = Door(
             settings=self.settings,
@@ -146,7 +147,7 @@ class Office:
             orchestrator=self.orchestrator,
             sessions=self.sessions,
             thinking=self.thinking,
-            briefing=Briefing(memory, contacts, knowledge, journal, self.clock),
+            briefing=Briefing(self.memory, contacts, knowledge, journal, self.clock),
             summaries=Summaries(
                 context_tokens=self.settings.context_tokens,
                 agents=self.agents,
@@ -155,6 +156,7 @@ class Office:
                 thinking=self.thinking,
             ),
             delegations=self.delegations,
+            aside=Nothing(),
         )
 
     async def _ask(self, turn: TurnInput) -> Reply:
@@ -163,7 +165,7 @@ class Office:
     def with_tools(self, *tools: Tool[Any]) -> None:
         """Give the personas these tools besides the ones they have."""
         self.tools = [*self.tools, *tools]
-        self.toolbox = Toolbox(self.store, self.clock, self.tools)
+        self.toolbox = Toolbox(self.store, self.clock, self.tools, no_gate)
         self.thinking._toolbox = self.toolbox
 
     async def close(self) -> None:

@@ -32,12 +32,18 @@ HI = [{"role": "user", "content": "hi"}]
 FUNCTION = {"type": "function", "function": {"name": "f"}}
 CUSTOM = {"type": "custom", "custom": {"name": "c"}}
 
+FORCED: list[Any] = [
+    "required",
+    FUNCTION,
+    {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [FUNCTION]}},
+]
+
 DOCUMENTED: dict[str, list[Any]] = {
     "model": ["tony", "gpt-4o", None],
     "stream": [True, False, None],
     "stream_options": [{"include_usage": True, "include_obfuscation": False}, {}, None],
     "tools": [[FUNCTION], [CUSTOM], [], None],
-    "tool_choice": ["auto", "none", {"type": "function", "function": {"name": "f"}}],
+    "tool_choice": ["auto", "none", None],
     "parallel_tool_calls": [True],
     "functions": [[{"name": "f"}]],
     "function_call": ["auto"],
@@ -131,6 +137,11 @@ def test_what_a_model_understands_is_passed_on() -> None:
         ({"messages": [{"content": "hi"}]}, "messages[0].role"),
         ({"functions": [{"name": "f"}, {}]}, "functions[1]"),
         ({"functions": {}}, "functions"),
+        *(({"tool_choice": choice}, "tool_choice") for choice in FORCED),
+        *(({"tool_choice": choice, "tools": []}, "tool_choice") for choice in FORCED),
+        ({"tools": [CUSTOM], "tool_choice": FORCED[1]}, "tool_choice"),
+        ({"tools": [CUSTOM], "tool_choice": FORCED[2]}, "tool_choice"),
+        ({"functions": [{"name": "g"}], "function_call": {"name": "f"}}, "tool_choice"),
     ],
 )
 def test_refusals_name_the_field(fields: dict[str, Any], param: str) -> None:
@@ -161,6 +172,12 @@ def test_functions_are_tools_by_an_older_name(given: Any, choice: Any) -> None:
     request, body = read(functions=[function], function_call=given)
     assert request.tools == [{"type": "function", "function": function}]
     assert params_of(body).get("tool_choice") == choice
+
+
+@pytest.mark.parametrize("choice", FORCED, ids=repr)
+def test_a_call_may_be_demanded_of_the_callers_own_tools(choice: Any) -> None:
+    _, body = read(tools=[FUNCTION, CUSTOM], tool_choice=choice)
+    assert params_of(body)["tool_choice"] == choice
 
 
 def test_tools_hold_where_there_are_functions_as_well() -> None:

@@ -97,6 +97,21 @@ async def test_a_cut_answer_supersedes_the_whole_one(office: Office) -> None:
     ]
 
 
+async def test_an_edited_message_takes_the_place_of_what_was_said_before(
+    open_office: Open,
+) -> None:
+    office = open_office(process_idle_s=0.01)
+    await office.say("hi")
+    key = (await office.say("hi", "re: hi", "my budget is 5")).done.session
+    await eventually(lambda: not office.sessions.live)
+    await office.say("hi", "re: hi", "my budget is 900")
+    assert office.read() == ["user: hi", "assistant: re: hi", "user: my budget is 900"]
+    assert "5" not in "".join(await office.said(key))
+    await office.say("what now?")  # the same person by a client that has no history
+    await office.say("hi", "re: hi", "my budget is 900", "re: my budget is 900", "and you?")
+    assert "user: what now?" in office.read()
+
+
 async def test_a_refused_model_leaves_the_message_and_a_retry_is_not_said_twice(
     office: Office,
 ) -> None:
@@ -118,6 +133,47 @@ async def test_a_break_in_the_middle_is_raised_and_kept_as_interrupted(office: O
     entries = await office.entries(reply.done.session)
     assert [entry.message.content for entry in entries[:2]] == ["hi", "re: "]
     assert [entry.interrupted for entry in entries] == [False, True, False, False]
+
+
+@pytest.mark.parametrize("end", ["broken", "given up"])
+async def test_a_whole_answer_that_was_never_given_is_not_kept_and_a_retry_is_said_once(
+    office: Office, end: str
+) -> None:
+    """As an SDK does it: the same request again."""
+    if end == "broken":
+        office.script.fault = ProviderBroke("broke")
+        for _ in range(2):
+            with pytest.raises(ProviderBroke):
+                await office.say("pay Bob 5 dollars")
+    else:
+        office.script.hold = asyncio.Event()
+        waiting = asyncio.ensure_future(office.say("pay Bob 5 dollars"))
+        await eventually(lambda: bool(office.script.asked))
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    office.script.fault = office.script.hold = None
+    reply = await office.say("pay Bob 5 dollars")
+    assert office.read() == ["user: pay Bob 5 dollars"]
+    assert await office.said(reply.done.session) == [
+        "user: pay Bob 5 dollars",
+        "assistant: re: pay Bob 5 dollars",
+    ]
+
+
+async def test_a_result_that_is_sent_again_after_a_failure_is_read_once(office: Office) -> None:
+    tool = {"type": "function", "function": {"name": "look", "parameters": {}}}
+    office.script.answers.append(calls(("look", "{}")))
+    asked = await office.say("look", tools=[tool])
+    result = Message(role="tool", content="snow", tool_call_id=asked.calls[0].id)
+    office.script.fault = ProviderBroke("broke")
+    with pytest.raises(ProviderBroke):
+        await office.say(result)
+    office.script.fault = None
+    await office.say(result)
+    assert office.read() == ["user: look", "assistant: ", "tool: snow"]
+    await office.say(result)
+    assert office.read() == ["user: look", "assistant: ", "tool: snow", "assistant: re: snow"]
 
 
 @pytest.mark.parametrize("way", ["closed", "cancelled"])

@@ -67,6 +67,47 @@ def test_cases(case: tuple[str, str, str, int, str]) -> None:
     assert (outcome.keep, shown(outcome.add)) == (keep, added)
 
 
+EDITS = {
+    # name: (stored, sent, places of what followed its whole talk, what the model reads, kept)
+    "an edited message": ("u1 a1 u2 a2", "u1 a1 u9", {2}, "u1 a1 u9", 2),
+    "edited further back": ("u1 a1 u2 a2 u3 a3", "u1 a1 u9", {2, 4}, "u1 a1 u9", 2),
+    "edited before it was answered": ("u1 a1 u2", "u1 a1 u9", {2}, "u1 a1 u9", 2),
+    "edited after a summary": ("u2 a2 u3 a3", "u1 a1 u2 a2 u9", {2}, "u1 a1 u2 a2 u9", 2),
+    "said by a client without history": ("u1 a1 u2 a2", "u1 a1 u9", {}, "u1 a1 u2 a2 u9", 4),
+    "the persona's own remark": ("u1 a1 a2", "u1 a1 u9", {}, "u1 a1 a2 u9", 3),
+    "a client that sends the end": ("u0 a0 u1 a1 u2 a2", "u1 a1 u9", {4}, None, 6),
+    "a greeting begins every talk": ("a0 u1 a1 u2 a2", "a0 u9", {1, 3}, "a0 u1 a1 u2 a2 u9", 5),
+    "asked again": ("u1 a1 u2 a2", "u1 a1 u2", {2}, "u1 a1 u2", 3),
+}
+
+
+@pytest.mark.parametrize("case", EDITS.values(), ids=list(EDITS))
+def test_what_was_said_otherwise_is_replaced_and_nothing_else(
+    case: tuple[str, str, set[int], str | None, int],
+) -> None:
+    stored, sent, followed, read, keep = case
+    outcome = reconcile(talk(stored), *split(talk(sent)), followed=followed)
+    assert shown(outcome.context) == (read or f"{stored} {sent.split()[-1]}")
+    assert outcome.keep == keep
+
+
+@pytest.mark.parametrize(
+    ("stored", "sent", "follows"),
+    [
+        ("", "u1", None),
+        ("u1 a1", "u2", None),
+        ("u1 a1", "u1 a1 u2", 0),
+        ("", "u1 a1 u2", 2),
+        ("u1 answer", "u1 ans u2", 1),
+        ("u1 a1 u2 a2", "u2 a2 u3", None),
+        ("u1 a1 u2 a2", "u1 a1 u3", None),
+        ("a0", "a0 u1", None),
+    ],
+)
+def test_what_follows_its_whole_talk_is_known(stored: str, sent: str, follows: int | None) -> None:
+    assert reconcile(talk(stored), *split(talk(sent))).follows == follows
+
+
 def test_tool_results_are_new_and_a_retry_of_them_is_not() -> None:
     stored = [user("u1"), CALLING]
     outcome = reconcile(stored, *split([user("u1"), CALLING, RESULT]))

@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from sqlalchemy import func, select
 
 from tests.harness.waiting import eventually
 from tests.unit.conversation.conftest import Office
-from tron.errors import NotFound
+from tron.errors import NotFound, ProviderUnavailable
 from tron.events import SessionEnded, SessionStarted
 from tron.storage.store import Store
-from tron.storage.tables import HOUSE
+from tron.storage.tables import HOUSE, messages
 
 Open = Callable[..., Office]
 
@@ -159,6 +160,21 @@ async def test_clearing_ends_all_and_stops_their_processes(office: Office) -> No
     assert (await office.say("two", caller="ann")).done.session != first.done.session
 
 
+async def test_clearing_during_an_answer_keeps_it_and_ends_the_talk_all_the_same(
+    office: Office,
+) -> None:
+    office.script.hold = asyncio.Event()
+    answering = asyncio.ensure_future(office.say("one"))
+    await eventually(lambda: bool(office.script.asked))
+    assert await office.sessions.clear(HOUSE) == 1
+    office.script.hold.set()
+    first = (await answering).done.session
+    assert await office.sessions.count(HOUSE) == 0
+    assert await office.said(first) == ["user: one", "assistant: re: one"]
+    assert (await office.say("two")).done.session != first
+    await eventually(lambda: len(office.sessions.live) == 1)
+
+
 async def test_two_hubs_on_one_database_lose_nothing(open_office: Open) -> None:
     """Both hold the session in memory and speak in it in turns, and at the same moment."""
     hubs = [open_office("hub-1"), open_office("hub-2")]
@@ -191,6 +207,180 @@ async def test_what_another_hub_added_is_not_superseded_by_a_cut_answer(
     assert "assistant: re: from elsewhere" in said
     assert "assistant: a long answer" not in said
     assert said[-2:] == ["user: stop", "assistant: re: stop"]
+
+
+async def rows(store: Store, key: str) -> int:
+    """Messages in the store under a session's key, whether there is such a session or not."""
+    asked = select(func.count()).select_from(messages).where(messages.c.session_key == key)
+    async with store.read() as connection:
+        return (await connection.execute(asked)).scalar_one()
+
+
+@pytest.mark.parametrize("sent", [["hello"], ["a secret", "re: a secret", "hello"]])
+@pytest.mark.parametrize("call", [None, "c1"])
+async def test_what_another_hub_deleted_is_forgotten(
+    open_office: Open, store: Store, call: str | None, sent: list[str]
+) -> None:
+    one, two = open_office("hub-1"), open_office("hub-2")
+    key = (await one.say("a secret", call_id=call)).done.session
+    await two.say("more of it", call_id=call)
+    await two.door.end(HOUSE, key)
+    reply = await one.say(*sent, call_id=call)
+    assert one.read() == [
+        f"{message.role}: {message.content}" for message in one.turn(*sent).messages
+    ]
+    if call is None:
+        assert reply.done.session != key
+        assert await rows(store, key) == 0
+    assert await one.said(reply.done.session) == [*one.read(), "assistant: re: hello"]
+    assert await rows(store, reply.done.session) == len(sent) + 1
+    assert [event for event in one.events if isinstance(event, SessionStarted)][1:]
+    await eventually(lambda: len(one.sessions.live) == 1)
+    again = await one.say("and now?", call_id=call)
+    assert again.done.session == reply.done.session
+
+
+@pytest.mark.parametrize("turns", [1, 2])
+async def test_what_another_hub_deleted_and_began_anew_is_the_new_talk(
+    open_office: Open, turns: int
+) -> None:
+    one, two = open_office("hub-1"), open_office("hub-2")
+    key = (await one.say("a secret", call_id="c1")).done.session
+    await two.door.end(HOUSE, key)
+    two.clock.advance(1)
+    for number in range(turns):
+        await two.say(f"new {number}", call_id="c1")
+    await one.say("hello", call_id="c1")
+    assert one.read()[0] == "user: new 0"
+    assert len(one.read()) == 2 * turns + 1
+    assert len(await one.said(key)) == 2 * turns + 2
+
+
+async def test_what_another_hub_deleted_is_not_spoken_in_by_its_key(open_office: Open) -> None:
+    one, two = open_office("hub-1"), open_office("hub-2")
+    key = (await one.say("a secret")).done.session
+    await two.door.end(HOUSE, key)
+    with pytest.raises(NotFound):
+        await one.say("hello", session=key)
+
+
+async def test_an_answer_to_what_another_hub_deleted_is_not_kept(
+    open_office: Open, store: Store
+) -> None:
+    one, two = open_office("hub-1"), open_office("hub-2")
+    one.script.hold = asyncio.Event()
+    answering = asyncio.ensure_future(one.say("a secret"))
+    await eventually(lambda: bool(one.script.asked))
+    waiting = asyncio.ensure_future(one.say("still there?"))
+    key = one.sessions.live[0].key
+    await eventually(lambda: one.waiting(key) == 1)
+    await two.door.end(HOUSE, key)
+    one.script.hold.set()
+    assert (await answering).text == "re: a secret "
+    reply = await waiting
+    assert reply.done.session != key
+    assert one.read() == ["user: still there?"]
+    assert await rows(store, key) == 0
+
+
+@pytest.mark.parametrize("all_of_them", [True, False])
+async def test_what_another_hub_ended_is_over_here_too(
+    open_office: Open, all_of_them: bool
+) -> None:
+    one, two = open_office("hub-1"), open_office("hub-2")
+    for spoken_on_both in (False, True):
+        key = (await one.say("one")).done.session
+        if spoken_on_both:
+            await two.say("two")
+        if all_of_them:
+            assert await two.sessions.clear(HOUSE) == 1
+        else:
+            assert await two.sessions.end(HOUSE, key)
+        replies = await asyncio.gather(*(one.say(f"{number}") for number in range(2)))
+        assert {reply.done.session for reply in replies}.isdisjoint({key})
+        assert len({reply.done.session for reply in replies}) == 1
+        assert "user: one" not in one.read()
+        [row] = await one.sessions.listing(HOUSE)
+        assert row.key == replies[0].done.session
+        await two.sessions.clear(HOUSE)
+
+
+async def test_a_call_that_another_hub_ended_goes_on_when_it_is_spoken_in(
+    open_office: Open,
+) -> None:
+    one, two = open_office("hub-1"), open_office("hub-2")
+    key = (await one.say("one", call_id="c")).done.session
+    await two.sessions.end(HOUSE, key)
+    assert (await one.say("two", call_id="c")).done.session == key
+    assert one.read() == ["user: one", "assistant: re: one", "user: two"]
+    assert [row.key for row in await two.sessions.listing(HOUSE)] == [key]
+
+
+async def test_who_speaks_is_the_same_on_two_hubs(open_office: Open) -> None:
+    one, two = open_office("hub-1"), open_office("hub-2")
+    key = (await one.say("one", call_id="c")).done.session
+    assert (await two.say("two", call_id="c", agent="maya")).done.agent == "maya"
+    assert (await one.say("three", call_id="c")).done.agent == "maya"
+    assert one.script.asked[-1].messages[0].content.startswith("You are Maya.")
+    assert (await two.say("four", call_id="c")).done.agent == "maya"
+    assert (await one.say("five", call_id="c", agent="tony")).done.agent == "tony"
+    assert (await two.say("six", call_id="c")).done.agent == "tony"
+    row, _ = await one.sessions.detail(HOUSE, key)
+    assert row.agent == "tony"
+
+
+async def test_a_talk_that_went_on_elsewhere_is_not_found_by_how_it_began(
+    open_office: Open,
+) -> None:
+    one, two = open_office("hub-1"), open_office("hub-2")
+    await one.say("hi", caller=None)
+    ann = await two.say("hi", "re: hi", "my name is Ann", caller=None)
+    bob = await one.say("hi", "re: hi", "my name is Bob", caller=None)
+    assert ann.done.session != bob.done.session
+    assert "Ann" not in "\n".join(one.read())
+    assert "user: my name is Bob" not in await two.said(ann.done.session)
+
+
+@pytest.mark.parametrize("before", [[], ["hi", "re: hi"]])
+async def test_a_strangers_failed_turn_is_tried_again_in_its_session(
+    open_office: Open, before: list[str]
+) -> None:
+    office = open_office()
+    if before:
+        await office.say("hi", caller=None)
+    office.script.answers.extend([ProviderUnavailable("away")] * 3)
+    for _ in range(3):
+        with pytest.raises(ProviderUnavailable):
+            await office.say(*before, "my name is Ann", caller=None)
+    office.clock.advance(60)  # the provider is rested
+    reply = await office.say(*before, "my name is Ann", caller=None)
+    assert started(office) == len(await office.sessions.listing(HOUSE)) == 1
+    assert office.read()[-1] == "user: my name is Ann"
+    assert len(office.read()) == len(await office.said(reply.done.session)) - 1 == len(before) + 1
+    talk = [*before, "my name is Ann", "re: my name is Ann"]
+    again = await office.say(*talk, "and you?", caller=None)
+    assert again.done.session == reply.done.session
+
+
+async def test_so_it_is_when_only_the_store_knows_of_it(open_office: Open) -> None:
+    one, two = open_office("hub-1", process_idle_s=0.01), open_office("hub-2")
+    key = (await one.say("hi", caller=None)).done.session
+    one.script.answers.append(ProviderUnavailable("away"))
+    with pytest.raises(ProviderUnavailable):
+        await one.say("hi", "re: hi", "more", caller=None)
+    await forgotten(one)
+    assert (await two.say("hi", "re: hi", "more", caller=None)).done.session == key
+    assert two.read() == ["user: hi", "assistant: re: hi", "user: more"]
+
+
+async def test_a_failed_turn_is_not_found_by_who_says_something_else(office: Office) -> None:
+    key = (await office.say("hi", caller=None)).done.session
+    office.script.answers.append(ProviderUnavailable("away"))
+    with pytest.raises(ProviderUnavailable):
+        await office.say("hi", "re: hi", "my name is Ann", caller=None)
+    bob = await office.say("hi", "re: hi", "my name is Bob", caller=None)
+    assert bob.done.session != key
+    assert "Ann" not in "\n".join(office.read())
 
 
 async def test_a_session_goes_on_after_a_crash(open_office: Open) -> None:

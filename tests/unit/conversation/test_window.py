@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tests.unit.conversation.conftest import assistant, user
 from tron.brain.tokens import estimate_messages, message_tokens
 from tron.conversation.turns import Message, ToolCall
-from tron.conversation.window import window
+from tron.conversation.window import fitting, window
 
 
 def calling(*ids: str) -> Message:
@@ -85,3 +85,79 @@ def test_bounded_newest_kept_and_no_result_without_its_call(
         while needed[0].role == "tool":
             needed = talk[len(talk) - len(needed) - 1 :]
     assert estimate_messages(seen) <= max(budget, sum(map(message_tokens, needed)))
+
+
+def heard(*said: Message) -> list[Message]:
+    """What the model reads of a talk that fits."""
+    return fitting(list(said), budget_tokens=10_000)
+
+
+def test_a_late_result_is_where_its_call_is() -> None:
+    late = heard(user("look"), calling("1"), user("never mind"), assistant("fine"), result("1"))
+    assert late == [
+        user("look"),
+        calling("1"),
+        result("1"),
+        user("never mind"),
+        assistant("fine"),
+    ]
+
+
+def test_one_of_two_results_may_be_late() -> None:
+    seen = heard(user("look"), calling("1", "2"), result("2"), user("and?"), result("1"))
+    assert seen[2:] == [result("1"), result("2"), user("and?")]
+
+
+def test_a_result_is_read_once() -> None:
+    asked = [user("look"), calling("1"), result("1")]
+    assert heard(*asked, result("1")) == asked
+    assert heard(*asked, assistant("I see"), result("1")) == [*asked, assistant("I see")]
+
+
+def test_a_result_nobody_asked_for_is_not_read() -> None:
+    assert heard(result("0"), user("hi")) == [user("hi")]
+    assert heard(user("hi"), assistant("hello"), result("0")) == [user("hi"), assistant("hello")]
+
+
+def test_a_late_answer_to_a_function_is_found_by_its_name() -> None:
+    seen = heard(user("look"), calling("1"), user("and?"), result("look", "snow"))
+    assert seen == [user("look"), calling("1"), result("1", "snow"), user("and?")]
+
+
+def test_the_same_id_may_be_called_again() -> None:
+    talk = [user("a"), calling("1"), result("1", "old"), user("b"), calling("1")]
+    assert heard(*talk, result("1", "new"))[-1] == result("1", "new")
+    assert heard(*talk, user("c"), result("1", "new"))[-2:] == [result("1", "new"), user("c")]
+
+
+ANY = st.lists(
+    st.one_of(
+        st.just(user("hm")),
+        st.just(assistant("aha")),
+        st.lists(st.sampled_from("123"), min_size=1, max_size=3, unique=True).map(
+            lambda ids: calling(*ids)
+        ),
+        st.sampled_from(["1", "2", "3", "4", "look"]).map(lambda id: result(id, "r" * 300)),
+    ),
+    max_size=16,
+)
+
+
+@given(ANY, st.sampled_from([0, 60, 200, 10_000]))
+def test_whatever_was_said_in_whatever_order_a_provider_takes_it(
+    said: list[Message], budget: int
+) -> None:
+    """Every call is answered at once, each by one result, and no result is without its call."""
+    unanswered: set[str] = set()
+    seen = fitting(said, budget_tokens=budget)
+    for message in seen:
+        if message.role == "tool":
+            assert message.tool_call_id in unanswered
+            unanswered.discard(message.tool_call_id)
+        else:
+            assert not unanswered
+            unanswered = {call.id for call in message.tool_calls or ()}
+    assert not unanswered
+    if budget == 10_000:
+        kept = [message for message in said if message.role != "tool"]
+        assert [message for message in seen if message.role != "tool"] == kept

@@ -27,7 +27,8 @@ from tron.brain.offline.words import content_words, tidy, unwrap
 
 LONGEST_SMALL_TALK = 160
 """characters; longer texts are only read for requests that carry a text (remember, search, …)"""
-
+KEY_WORDS = 4
+"""content words of a fact that its key may have"""
 
 CHAT_FIRST = [rule for rule in CHAT if rule.name in ("danger", "human", "no_call", "privacy")]
 """would otherwise be taken for a fact or something to look up"""
@@ -166,8 +167,18 @@ def _fact(wanted: str, asked: bool) -> Intent | None:
             value = value.title() if value.islower() else value
             text = wanted if wanted[:3].lower() == "my " else f"my name is {value}"
             return Intent("told_name", {"text": text, "key": "name", "value": value})
-        return Intent("told", {"text": wanted, "key": key_of(found["key"]), "value": value})
+        if name == "one_of_many":
+            key = _own_key(wanted, value)
+        else:
+            key = key_of(found["key"]) if "key" in found.groupdict() else name
+        return Intent("told", {"text": wanted, "key": key, "value": value})
     return None
+
+
+def _own_key(wanted: str, value: str) -> str:
+    """A key that another such fact does not have; "" if the few words of a key can't tell it."""
+    whole = len(content_words(wanted)) <= KEY_WORDS and bool(content_words(value))
+    return key_of(wanted) if whole else ""
 
 
 def _all_name(value: str, wanted: str) -> bool:
@@ -227,4 +238,4 @@ def key_of(text: str) -> str:
         return ""
     if len(words) > 1 and words[-1] == "name":
         words = words[:-1]
-    return " ".join(words[:4])
+    return " ".join(words[:KEY_WORDS])

@@ -4,6 +4,7 @@ Everything the offline brain knows about a turn is here; it is built once a turn
 """
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,9 +14,9 @@ from tron.brain.contract import Ask
 from tron.brain.offline.chores import task_in
 from tron.brain.offline.clauses import requests
 from tron.brain.offline.followups import followed
-from tron.brain.offline.intents import Intent, Known
+from tron.brain.offline.intents import Intent, Known, key_of
 from tron.brain.offline.voices import Speaker, name_of
-from tron.brain.offline.words import choose
+from tron.brain.offline.words import as_fact, choose, content_words
 from tron.conversation.turns import ToolCall
 
 LOOK_BACK = 40
@@ -29,6 +30,9 @@ REPORTS = "Results of work you gave to colleagues; tell the caller:\n"
 CAN_FOLLOW = frozenset("unknown question time no_weather foreign recall again".split())
 LONGEST_LOOKED_AT = 1_000
 """characters; longer earlier messages are not searched"""
+TELLING = ("told", "told_name", "remember", "remember_to")
+_MADE_KEY = re.compile(r"-[0-9a-f]{6}$")
+"""the end of a key that the tool `remember` made from the words of the fact"""
 
 
 @dataclass(frozen=True)
@@ -118,15 +122,21 @@ class Turn:
 
     @cached_property
     def told(self) -> list[Intent]:
-        """Facts the person told in this conversation, newest first."""
+        """Facts the person told in this conversation, newest first, without those that were to be
+        forgotten later on."""
         texts = [m.content for m in self.ask.messages if m.role == "user"][-LOOK_BACK:]
-        facts = [
-            intent
-            for text in reversed(texts)
-            if len(text) <= LONGEST_LOOKED_AT
-            for intent in requests(text, self.known)
-        ]
-        return [f for f in facts if f.name in ("told", "told_name", "remember", "remember_to")]
+        facts: list[Intent] = []
+        forgotten: list[set[str]] = []
+        for text in reversed(texts):
+            found = requests(text, self.known) if len(text) <= LONGEST_LOOKED_AT else []
+            for intent in reversed(found):
+                if intent.name == "forget":
+                    named = key_of(_MADE_KEY.sub("", intent.slots["text"])).split()
+                    forgotten += [set(named)] if named else []
+                elif intent.name in TELLING:
+                    about = _words_of(intent)
+                    facts += [] if any(named <= about for named in forgotten) else [intent]
+        return facts
 
     @cached_property
     def explained(self) -> bool:
@@ -173,6 +183,12 @@ class Turn:
             if persona.id == who:
                 return name_of(persona)
         return who
+
+
+def _words_of(fact: Intent) -> set[str]:
+    """The words that a fact can be named by."""
+    text = fact.slots["text"]
+    return {*content_words(f"{text} {as_fact(text)}"), *fact.slots.get("key", "").split()}
 
 
 def read(

@@ -269,7 +269,8 @@ what should i (?:ask|say|do)\b.{0,30}|
         (?P<query>who (?:likes|loves|hates|drinks|eats|has|owns|knows|wants)\b.{1,60}|
         (?:when|where)(?:'?s| is| are| was| were) (?:the|our|my) .{1,80}|
         (?:(?:where|when|who|which)\b.{0,60}\b(?:do|am|did|was|have) i\b|
-        what\b.{0,60}\bdo i (?:like|prefer|love|hate|want|drink|eat|drive|work|study)\b).{0,60})$
+        what\b.{0,60}\bdo i (?:like|prefer|love|hate|want|drink|eat|drive|work|study)\b|
+        (?:what (?:else )?)?am i (?:also )?allergic\b).{0,60})$
         """,
     ),
     Rule(

@@ -137,6 +137,60 @@ async def test_what_was_never_told_is_not_invented(say: Say) -> None:
     assert "Ana" not in (await say(talk, tools=())).text
 
 
+MAIL = "my email is ana@example.org"
+NUTS = "remember that I am allergic to nuts"
+
+
+@pytest.mark.parametrize(
+    ("told", "forget", "ask", "gone"),
+    [
+        (MAIL, "forget my email", "what is my email?", "ana@"),
+        (MAIL, "forget my email", "what do you know about me?", "ana@"),
+        (MAIL, "forget what I told you about my email", "what is my email?", "ana@"),
+        ("My dog is called Rex.", "please forget my dog's name", "what is my dog called?", "Rex"),
+        (NUTS, "forget that I am allergic to nuts", "What am I allergic to?", "nuts"),
+        (NUTS, "forget allergic-nuts-1a2b3c", "What am I allergic to?", "nuts"),
+        ("My name is Ana.", "forget my name", "who am I?", "Ana"),
+    ],
+)
+@pytest.mark.parametrize("memory", [True, False], ids=["with memory", "without"])
+async def test_what_was_forgotten_is_not_told_from_the_talk(
+    say: Say, told: str, forget: str, ask: str, gone: str, memory: bool
+) -> None:
+    before = [user("I live in Lisbon"), assistant("Noted."), user(told), assistant("Noted.")]
+    assert gone in await asked(say, [*before, user(ask)], memory)
+    after = [*before, user(forget), assistant("I've forgotten it.")]
+    assert gone not in await asked(say, [*after, user(ask)], memory)
+    assert "Lisbon" in await asked(say, [*after, user("where do I live?")], memory)
+    again = [*after, user(told), assistant("Noted.")]
+    assert gone in await asked(say, [*again, user(ask)], memory)
+    other = [*before, user("forget my hat"), assistant("I have nothing under that name.")]
+    assert gone in await asked(say, [*other, user(ask)], memory)
+    at_once = await asked(say, [*before, user(f"{forget}. {ask}")], memory)
+    assert gone not in at_once.partition("told me")[2]
+
+
+async def asked(say: Say, talk: list[Message], memory: bool) -> str:
+    """The answer when there is no memory, or when nothing is found in it."""
+    if not memory:
+        return str((await say(talk, tools=())).text)
+    for _ in range(3):
+        reply = await say(talk)
+        if not reply.calls:
+            break
+        found = {"who_is_calling": "The caller is not identified.", "forget": "Forgotten [it]."}
+        talk = [*talk, Message(role="assistant", tool_calls=reply.calls)]
+        talk += [
+            Message(
+                role="tool",
+                tool_call_id=call.id,
+                content=found.get(call.name, "Nothing is remembered about that."),
+            )
+            for call in reply.calls
+        ]
+    return str(reply.text)
+
+
 async def test_forgetting_something_unknown_shows_what_there_is(say: Say) -> None:
     talk = [user("forget the launch date")]
     first = await say(talk)

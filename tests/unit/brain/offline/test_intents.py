@@ -47,6 +47,27 @@ CALLS: list[tuple[str, str, dict[str, Any]]] = [
         {"fact": "The caller's favourite colour is blue", "key": "favourite colour"},
     ),
     ("I live in Lisbon", "remember", {"fact": "The caller said: I live in Lisbon", "key": "live"}),
+    *(
+        (said, "remember", {"fact": f"The caller said: {fact}", "key": key})
+        for said, fact, key in (
+            ("I am allergic to nuts.", "I am allergic to nuts", "allergic nuts"),
+            ("remember that I'm allergic to milk", "I'm allergic to milk", "allergic milk"),
+            ("I'm also allergic to eggs", "I'm also allergic to eggs", "allergic eggs"),
+            ("I prefer tea", "I prefer tea", "prefer tea"),
+            ("Remember that I prefer trains", "I prefer trains", "prefer trains"),
+            ("I prefer him", "I prefer him", ""),
+            (
+                "I prefer green tea with warm milk and honey",
+                "I prefer green tea with warm milk and honey",
+                "",
+            ),
+            ("I work as a cook", "I work as a cook", "work cook"),
+            ("I work for Acme", "I work for Acme", "work"),
+            ("I was born in Porto", "I was born in Porto", "born"),
+            ("I was born on 3 May", "I was born on 3 May", "birthday"),
+            ("I was born in May 1990", "I was born in May 1990", "birthday"),
+        )
+    ),
     (
         "remember to call mum",
         "remember",
@@ -68,6 +89,9 @@ CALLS: list[tuple[str, str, dict[str, Any]]] = [
     ("whats my name", "recall", {"query": "name"}),
     ("do you know my name", "recall", {"query": "name"}),
     ("where do I live?", "recall", {"query": "live"}),
+    ("What am I allergic to?", "recall", {"query": "allergic"}),
+    ("am I allergic to nuts?", "recall", {"query": "allergic nuts"}),
+    ("what do I prefer?", "recall", {"query": "prefer"}),
     ("do you remember my birthday?", "recall", {"query": "birthday"}),
     ("what did I tell you about the dog", "recall", {"query": "dog"}),
     ("what do you know about me", "recall", {"query": "what do you know about me"}),
