@@ -6,7 +6,7 @@
 
 import re
 
-from tron.calls.playback import MS_PER_CHARACTER
+from tron.calls.playback import usual_ms
 
 BACKCHANNEL = frozenset(
     (
@@ -18,9 +18,9 @@ NO_ANSWER = frozenset("mm mmm hm hmm uh um ah oh i see".split())
 """of these, those that say neither yes nor no"""
 NEARLY_OVER_MS = 1_000
 """of a question; who answers before that has not heard what is asked"""
-_WORDS = re.compile(r"[a-z'-]+")
+_WORDS = re.compile(r"\w[\w'-]*")
 _ASKS = re.compile(
-    r"\?[\"')\]*_]*\s*(?:(?:please\s+)?(?:say|answer)\s+yes\s+or\s+no\W*)?$", re.IGNORECASE
+    r"[?？؟][\"')\]*_]*\s*(?:(?:please\s+)?(?:say|answer)\s+yes\s+or\s+no\W*)?$", re.IGNORECASE
 )
 
 
@@ -35,5 +35,5 @@ def answers(text: str, heard: str, rest: str) -> bool:
     question at its end."""
     if not set(_WORDS.findall(text.lower())) - NO_ANSWER:
         return False
-    nearly_over = len(rest.strip()) * MS_PER_CHARACTER <= NEARLY_OVER_MS
+    nearly_over = usual_ms(rest.strip()) <= NEARLY_OVER_MS
     return nearly_over and _ASKS.search((heard + rest).rstrip()) is not None

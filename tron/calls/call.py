@@ -126,6 +126,7 @@ class Call:
         self._busy = False
         self._hearing: Hearing | None = None
         self._fed = 0  # bytes it got since its last final
+        self._ear = voices.recogniser.facts.name  # who heard the last of them
         self._turn_task: asyncio.Task[None] | None = None
         self._settling: asyncio.Task[None] | None = None
         self._speaker: asyncio.Task[None] | None = None
@@ -139,7 +140,6 @@ class Call:
         self._to_say: asyncio.Queue[s.Say] = asyncio.Queue()  # bounded by the answer's length
         self._opened = 0  # the latest turn that is in the transcript
         self._news = News()
-        self._over = asyncio.Event()
         self.heard_at = 0
         """media clock of the last signal"""
         facts = wire.facts
@@ -202,8 +202,9 @@ class Call:
         if self.cause is None:
             # The carrier takes the call away before it answers that it will.
             self.cause = TRANSFERRED if self._transferring else cause
+            if self._fed:  # into an utterance that the end of the call cut off
+                self._note_recognised()
             self.signal(s.Ended(self.cause))
-            self._over.set()
 
     def hang_up(self, cause: str) -> None:
         """End the call from this side."""
@@ -293,12 +294,16 @@ class Call:
                     self.signal(s.PartialText(heard.text, heard.confidence))
                 else:
                     self.signal(s.FinalText(heard.text))
-                    facts, fed, self._fed = self._voices.recogniser.facts, self._fed, 0
-                    engine = heard.engine or facts.name
-                    self.signal(cost.recognised(engine, fed, facts.sample_rate))
+                    self._ear = heard.engine or self._ear
+                    self._note_recognised()
         except SpeechFailed as error:
             log.error("call.deaf", call=self.record.id, error=error.message)
             self.hang_up("hub-recogniser-failed")
+
+    def _note_recognised(self) -> None:
+        """What the recogniser was given since the last time, for the call's cost."""
+        fed, self._fed = self._fed, 0
+        self.signal(cost.recognised(self._ear, fed, self._voices.recogniser.facts.sample_rate))
 
     async def _converse(self, turn: int, text: str) -> None:
         """One turn at the door, its answer told to the machine as it comes."""
@@ -428,11 +433,6 @@ class Call:
         return [tool for tool in tools if tool.name not in taken]
 
     # The end
-
-    async def wait(self) -> str:
-        """Wait until the call is over; returns the cause."""
-        await self._over.wait()
-        return self.cause or "unknown"
 
     async def close(self) -> None:
         """Let go of everything; the ledger gets its last lines. The call must have ended."""

@@ -35,7 +35,7 @@ class Used(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recognised(msgspec.Struct, frozen=True, kw_only=True):
-    """`recognised`: one utterance."""
+    """`recognised`: one utterance, or as much of it as came before the call ended."""
 
     engine: str
     ms: int

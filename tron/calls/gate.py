@@ -26,6 +26,11 @@ class Gate:
     def arm(self, now: int) -> None:
         self._armed_until = now + ARMED_MS
 
+    def open(self, text: str, now: int) -> bool:
+        """Whether an utterance that begins with `text` would be admitted; changes nothing."""
+        waits = now > max(self._open_until, self._armed_until)
+        return not (self.on and waits) or self._opening.match(text) is not None
+
     def admit(self, text: str, now: int) -> tuple[str | None, bool]:
         """(what the persona is to hear, or None if it isn't meant; whether the word was heard).
 

@@ -44,9 +44,10 @@ class Limits:
         self._told = False
         """that the call has lasted too long"""
 
-    def answered(self) -> None:
-        """The caller said something that counts."""
-        self._prompted = 0
+    def answered(self) -> bool:
+        """The caller said something; whether they had been asked if they are there."""
+        asked, self._prompted = self._prompted > 0, 0
+        return asked
 
     def due(self, at: int, quiet_ms: int) -> Due | None:
         """What is due at `at`, when nobody has said anything for `quiet_ms`; told once each."""

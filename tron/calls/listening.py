@@ -1,10 +1,11 @@
 """Listening: when does the caller begin to speak, and when are they done?
 
-Works on 20 ms frames with a speech likelihood. Speech has begun after `start_ms` of voice; what
-came just before is kept and handed over with it, so first words are whole. It has stopped after
-`stop_ms` of silence, and the utterance is over a little later: `wait_ms`, less after a sentence
-that is plainly complete, more after one that plainly goes on. Voice in that time takes the
-utterance up again. Nothing is lost in between: every frame from the pre-roll to the end is fed.
+Works on 20 ms frames with a speech likelihood. Speech has begun after `start_ms` of voice (at once
+where a button is held); what came just before is handed over with it, so first words are whole. It
+has stopped after `stop_ms` of silence, and the utterance is over a little later: `wait_ms`, less
+after a sentence that is plainly complete, more after one that plainly goes on. Voice in that time
+takes the utterance up again. Nothing is lost in between: every frame from the pre-roll to the end
+is fed.
 """
 
 from collections import deque
@@ -20,7 +21,8 @@ DROPOUT_MS = 60  # a gap this short inside a beginning word is not silence
 RESUME_MS = 60  # of voice take a paused utterance up again
 LONGEST_MS = 60_000
 
-_COMPLETE = (".", "!", "?")
+_COMPLETE = tuple(".!?。！？｡؟।۔")
+_COMMAS = tuple(",،，、")
 _GOING_ON = frozenset(
     (
         "a about an and are as at because but by can could for from her his i if in into is "
@@ -45,7 +47,7 @@ def turn_wait_ms(partial: str, wait_ms: int) -> int:
     text = partial.strip()
     if not text:
         return wait_ms
-    if text.endswith(","):
+    if text.endswith(_COMMAS):
         return wait_ms + 400
     last = text.rsplit(None, 1)[-1].strip(".,!?;:").lower()
     if last in _GOING_ON:
@@ -68,7 +70,7 @@ class Listening:
         self._framed_at = 0
         self.partial = ""
         self.held = False
-        """push-to-talk: silence does not end the utterance, the client does"""
+        """push-to-talk: any voice begins the utterance, and only the client ends it"""
         self.began_at = 0
         """media clock, begin of the first voiced frame"""
         self.last_voiced_at = 0
@@ -115,7 +117,9 @@ class Listening:
             self._silent_ms += FRAME_MS
             if self._silent_ms > DROPOUT_MS:
                 self._voiced_ms = 0
-        if self._voiced_ms < max(self._waits.start_ms, FRAME_MS):
+        # Who holds a button means every word, however short.
+        start_ms = FRAME_MS if self.held else max(self._waits.start_ms, FRAME_MS)
+        if self._voiced_ms < start_ms:
             return b"", None
         audio = b"".join(self._recent)
         self._recent.clear()

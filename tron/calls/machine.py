@@ -7,10 +7,11 @@ recorded one can be run again, and the order of things is decided in one place.
 Barge-in. When the caller starts to speak while the persona does, the same step stops the
 synthesiser, clears what the wire holds, and works out which words were heard. If it turns out to
 be a cough or "mm-hm", the persona takes up again where it was; else the turn is dropped with what
-was heard of it, and the caller's words begin the next one. Who speaks into the goodbye is not hung
-up on, and who speaks into "I am putting you through" is not put through. What nobody asked for (the
-greeting, "Are you still there?") is a turn as well, with the id 0: it takes up again and is cut off
-in the same way, and `Unasked` says what was heard of it.
+was heard of it, and the caller's words begin the next one. An answer that would begin while the
+caller speaks, or before it is known what they said, waits in the same way. Who speaks into the
+goodbye is not hung up on, and who speaks into "I am putting you through" is not put through. What
+nobody asked for (the greeting, "Are you still there?") takes up again and is cut off in the same
+way; but to the question whether somebody is there even "mm-hm" is an answer.
 
 What clients may show is told by `Tell`: `listening`, `speech_began`, `partial`, `committed`,
 `asleep`, `wake_word`, `turn`, `working`, `text`, `first_audio`, `answer_over` (no more text comes),
@@ -19,8 +20,7 @@ voice could say), `failed` (text: the error's type), `turn_end` (text: its reaso
 """
 
 from collections import deque
-
-import msgspec
+from collections.abc import Iterable
 
 from tron.calls import signals as s
 from tron.calls.backchannel import answers, backchannel
@@ -30,36 +30,14 @@ from tron.calls.limits import Limits
 from tron.calls.listening import Listening
 from tron.calls.manner import Manner
 from tron.calls.playback import Playback
-from tron.calls.sentences import Sentences
+from tron.calls.sentences import Piece
 from tron.calls.signals import Action, Signal
+from tron.calls.turn import Turn
 
 LONG_SPEECH_MS = 900  # longer than any "mm-hm": the persona has lost the floor for good
 NOT_TRANSFERRED = "I'm sorry, I could not put you through. What else can I do for you?"
 NEWS_AFTER_MS = 700  # of quiet, before something is said that nobody asked for
 RESULT_WAIT_MS = 4_000  # a recogniser that says nothing for this long has heard nothing
-
-
-class _Turn(msgspec.Struct):
-    """The persona's turn that is under way."""
-
-    id: int
-    """0: nobody asked for it"""
-    began_at: int
-    sentences: Sentences = msgspec.field(default_factory=Sentences)
-    heard: str = ""
-    """the text of the segments that have played"""
-    generating: bool = True
-    spoke: bool = False
-    audible: bool = False
-    """its first audio was sent"""
-    working_since: int | None = None
-    filled: bool = False
-    """a filler was said while a tool ran"""
-    worded: bool = False
-    """its first text has come"""
-    failed: bool = False
-    made_at: int = 0
-    """when the last of its text and sound was there"""
 
 
 class CallMachine:
@@ -71,7 +49,7 @@ class CallMachine:
         self._listening.held = manner.push_to_talk
         self._playback = Playback()
         self._gate = Gate(manner.wake_words)
-        self._turn: _Turn | None = None
+        self._turn: Turn | None = None
         self._turns = 0
         self._segments = 0
         self._fillers = 0
@@ -82,19 +60,13 @@ class CallMachine:
         )
         self._quiet_since = 0
         self._keys = Keys(manner.digits_wait_ms)
-        self._awaiting_final: int | None = None
-        self._paused: str | None = None
-        """text not heard of an answer the caller spoke into; None while nothing is paused"""
+        self._awaiting: deque[int] = deque()
+        """when each utterance was over whose final text has not come"""
         self._parting: s.HangUp | s.Transfer | None = None
         """what comes when the persona has finished speaking"""
         self._news: deque[str] = deque()
         """what is to be said when neither side talks"""
         self.ended: str | None = None
-
-    @property
-    def speaking(self) -> bool:
-        """Whether the persona's voice is on its way or being heard."""
-        return self._playback.active
 
     def handle(self, signal: Signal, at: int) -> list[Action]:
         """What is to be done now that `signal` happened at `at`."""
@@ -107,7 +79,8 @@ class CallMachine:
             case s.PartialText():
                 self._partial(signal, at, out)
             case s.FinalText():
-                self._awaiting_final = None
+                if self._awaiting:
+                    self._awaiting.popleft()
                 self._said(signal.text, at, out)
             case s.Typed():
                 self._begin(signal.text, at, out, reason="interrupted")
@@ -123,7 +96,7 @@ class CallMachine:
             case s.Interrupt():
                 self._drop(at, out, "interrupted")
             case s.AnswerText():
-                self._answer(signal, at, out)
+                self._answer(signal, out)
             case s.AnswerWorking():
                 self._working(signal, at, out)
             case s.AnswerOver():
@@ -137,7 +110,7 @@ class CallMachine:
                 if signal.failed:
                     out += [s.Note("not_spoken"), s.Tell("not_spoken")]
             case s.Played():
-                self._playback.played(signal.mark)
+                self._playback.played(signal.mark, at)
             case s.WakeWord():
                 self._gate.on = signal.on
             case s.Arm():
@@ -179,60 +152,61 @@ class CallMachine:
         match change:
             case "began":
                 out += [s.Note("speech_began"), s.Tell("speech_began")]
-                if self._playback.active:
-                    self._pause(at, out)
+                if self._turn is not None and self._playback.active:
+                    self._pause(self._turn, self._hush(self._turn, at, out), out)
             case "stopped" | "resumed":
                 out.append(s.Note(f"speech_{change}"))
             case "over":
                 self._commit_if(True, at, out)
-        if self._paused is not None and self._listening.voiced_ms >= LONG_SPEECH_MS:
-            self._drop(at, out, "barge_in")
+        if self._listening.voiced_ms >= LONG_SPEECH_MS:
+            self._take_floor(at, out)
 
     def _partial(self, heard: s.PartialText, at: int, out: list[Action]) -> None:
         text = self._listening.partial = heard.text
         told = s.Tell("partial", text=text, confidence=heard.confidence)
         out += [s.Note("partial", text=text), told]
-        if self._paused is not None and not backchannel(text):
-            self._drop(at, out, "barge_in")
+        if not backchannel(text):
+            self._take_floor(at, out)
 
     def _commit_if(self, over: bool, at: int, out: list[Action]) -> None:
         if over:
-            self._awaiting_final = at
+            self._awaiting.append(at)
             out += [s.Note("commit", value=self._listening.last_voiced_at), s.Commit()]
 
     def _said(self, text: str, at: int, out: list[Action]) -> None:
         """The recogniser's final text."""
         self._quiet_since = at
         text = text.strip()
-        if not text or self._only_listens(text):
+        asked = bool(text) and self._limits.answered()
+        if not text or (not asked and self._only_listens(text)):
             out.append(s.Note("not_a_turn", text=text))
-            self._resume(at, out)
+            self._resume(out)
             return
         out += [s.Note("committed", text=text), s.Tell("committed", text=text)]
+        if asked:  # whoever is meant, there is somebody
+            self._drop(at, out, "barge_in")
         query, woken = self._gate.admit(text, at)
         if woken:
             out.append(s.Tell("wake_word"))
         if not query:
             if query is None:
                 out.append(s.Tell("asleep", text=text))
-            self._resume(at, out)
+            self._resume(out)
             return
         self._begin(query, at, out, reason="barge_in")
 
     def _only_listens(self, text: str) -> bool:
         """Whether `text` was said into the persona's speech without wanting the floor."""
-        if self._paused is None or not backchannel(text):
-            return False
         turn = self._turn
-        if turn is None or turn.generating:
-            return True
-        return not answers(text, turn.heard, self._paused + turn.sentences.held)
+        if turn is None or turn.paused is None or not backchannel(text):
+            return False
+        return turn.generating or not answers(text, turn.heard, turn.paused + turn.sentences.held)
 
     def _begin(self, text: str, at: int, out: list[Action], *, reason: str) -> None:
         self._drop(at, out, reason)
         self._limits.answered()
         self._turns += 1
-        self._turn = _Turn(id=self._turns, began_at=at)
+        self._turn = Turn(id=self._turns)
         out += [
             s.Note("turn_began", self._turns, text),
             s.BeginTurn(self._turns, text),
@@ -241,30 +215,30 @@ class CallMachine:
 
     # The persona
 
-    def _answer(self, signal: s.AnswerText, at: int, out: list[Action]) -> None:
-        turn = self._turn
-        if turn is None or turn.id != signal.turn:
+    def _answering(self, turn: int) -> Turn | None:
+        """The turn under way, if it is `turn` and its answer is not complete."""
+        now = self._turn
+        return now if now is not None and now.id == turn and now.generating else None
+
+    def _answer(self, signal: s.AnswerText, out: list[Action]) -> None:
+        if (turn := self._answering(signal.turn)) is None:
             return
         turn.working_since = None
         if not turn.worded:
             turn.worded = True
             out.append(s.Note("first_text", turn.id))
         out.append(s.Tell("text", turn.id, signal.text))
-        if self._paused is not None:  # not spoken until it is known who has the floor
-            turn.sentences.hold(signal.text)
-            return
-        for piece in turn.sentences.add(signal.text):
-            self._say(piece.spoken, turn=turn.id, text=piece.text, out=out)
+        turn.sentences.hold(signal.text)
+        self._say_on(turn, out)
 
     def _working(self, signal: s.AnswerWorking, at: int, out: list[Action]) -> None:
-        turn = self._turn
-        if turn is not None and turn.id == signal.turn and turn.working_since is None:
+        turn = self._answering(signal.turn)
+        if turn is not None and turn.working_since is None:
             turn.working_since = at
             out += [s.Note("working", turn.id), s.Tell("working", turn.id)]
 
     def _answer_over(self, signal: s.AnswerOver, at: int, out: list[Action]) -> None:
-        turn = self._turn
-        if turn is None or turn.id != signal.turn:
+        if (turn := self._answering(signal.turn)) is None:
             return
         turn.generating = False
         turn.made_at = at
@@ -275,22 +249,29 @@ class CallMachine:
                 s.Note("answer_failed", turn.id, signal.error),
                 s.Tell("failed", turn.id, signal.error),
             ]
-        if self._paused is None:
-            self._say_rest(turn, out)
+        self._say_on(turn, out)
 
-    def _say_rest(self, turn: _Turn, out: list[Action]) -> None:
-        """No more of it will come: say what is left, and that it failed if it did."""
-        for piece in turn.sentences.end():
-            self._say(piece.spoken, turn=turn.id, text=piece.text, out=out)
-        if turn.failed:
-            self._say(self._manner.apology, turn=turn.id, text="", out=out)
+    def _say_on(self, turn: Turn, out: list[Action]) -> None:
+        """Say what of its answer there is, once it is known that the persona has the floor."""
+        left = turn.sentences.held or turn.failed
+        if left and turn.paused is None and self._spoken_to:
+            self._pause(turn, "", out)
+        if turn.paused is not None:
+            return
+        self._say_all(turn, turn.sentences.add(""), out)
+        if not turn.generating:
+            self._say_all(turn, turn.sentences.end(), out)
+            if turn.failed:
+                self._say(self._manner.apology, turn=turn.id, text="", out=out)
 
     def _volunteer(self, text: str, at: int, out: list[Action]) -> None:
-        """Say something that nobody asked for; no turn may be under way."""
-        turn = self._turn = _Turn(id=0, began_at=at, generating=False, made_at=at)
-        for piece in turn.sentences.add(text):
-            self._say(piece.spoken, turn=0, text=piece.text, out=out)
-        self._say_rest(turn, out)
+        """Say something that nobody asked for, at once; no turn may be under way."""
+        turn = self._turn = Turn(id=0, generating=False, made_at=at)
+        self._say_all(turn, [*turn.sentences.add(text), *turn.sentences.end()], out)
+
+    def _say_all(self, turn: Turn, pieces: Iterable[Piece], out: list[Action]) -> None:
+        for piece in pieces:
+            self._say(piece.spoken, turn=turn.id, text=piece.text, out=out)
 
     def _say(self, spoken: str, *, turn: int, text: str, out: list[Action]) -> None:
         """Have `spoken` said; `text` is what of the answer it stands for."""
@@ -305,50 +286,46 @@ class CallMachine:
 
     # Who has the floor
 
-    def _pause(self, at: int, out: list[Action]) -> None:
-        """The caller speaks: be silent at once, and remember where we were."""
-        heard, unheard = self._playback.cut(at)
-        if self._turn is not None:
-            self._turn.heard += heard
-        self._paused = unheard
-        out += [s.Hush(), s.Clear(), s.Note("paused", self._turn.id if self._turn else 0)]
+    @property
+    def _spoken_to(self) -> bool:
+        """Whether the caller speaks, or what they said is not known yet."""
+        return self._listening.speaking or bool(self._awaiting)
 
-    def _resume(self, at: int, out: list[Action]) -> None:
-        """It was nothing: go on from the word where we stopped."""
-        if self._paused is None:
-            return
-        rest, self._paused = self._paused, None
+    def _pause(self, turn: Turn, unheard: str, out: list[Action]) -> None:
+        """The caller speaks: say no more until it is known what, and remember where we were."""
+        turn.paused = unheard
+        out.append(s.Note("paused", turn.id))
+
+    def _take_floor(self, at: int, out: list[Action]) -> None:
+        """It is more than "mm-hm": what was paused is over, if it is us whom the caller means."""
         turn = self._turn
-        if turn is None:
+        if turn and turn.paused is not None and self._gate.open(self._listening.partial, at):
+            self._drop(at, out, "barge_in")
+
+    def _resume(self, out: list[Action]) -> None:
+        """It was nothing: go on from the word where we stopped, unless there is more to come."""
+        turn = self._turn
+        if turn is None or turn.paused is None or self._spoken_to:
             return
+        rest, turn.paused = turn.paused, None
         out.append(s.Note("resumed", turn.id))
-        for piece in turn.sentences.take_back(rest):
-            self._say(piece.spoken, turn=turn.id, text=piece.text, out=out)
-        if not turn.generating:
-            self._say_rest(turn, out)
+        self._say_all(turn, turn.sentences.take_back(rest), out)
+        self._say_on(turn, out)
 
     def _drop(self, at: int, out: list[Action], reason: str) -> None:
         """End the persona's turn here; the transcript keeps what was heard."""
-        turn, self._turn = self._turn, None
-        self._paused = self._parting = None
-        if self._playback.active:  # also if the turn is paused: something else may be said then
-            heard, _ = self._playback.cut(at)
-            if turn is not None:
-                turn.heard += heard
-            out += [s.Hush(), s.Clear()]
-        if turn is not None and not turn.id:
-            out += [
-                s.Unasked(turn.heard),
-                s.Note("cut_off", text=turn.heard),
-                s.Tell("heard", text=turn.heard),
-            ]
-        elif turn is not None:
-            out += [
-                s.DropTurn(turn.id, turn.heard),
-                s.Note("turn_dropped", turn.id, turn.heard),
-                s.Tell("heard", turn.id, turn.heard),
-                s.Tell("turn_end", turn.id, reason),
-            ]
+        turn, self._turn, self._parting = self._turn, None, None
+        if turn is not None:
+            if self._playback.active:
+                self._hush(turn, at, out)
+            out += turn.dropped(reason)
+
+    def _hush(self, turn: Turn, at: int, out: list[Action]) -> str:
+        """Be silent at once; what was not heard of what was to be said."""
+        heard, unheard = self._playback.cut(at)
+        turn.heard += heard
+        out += [s.Hush(), s.Clear()]
+        return unheard
 
     # Time
 
@@ -356,15 +333,14 @@ class CallMachine:
         """What time alone brings: audio to send, turns that end, prompts that are due."""
         frames, marks = self._playback.due(at)
         if frames:
-            if self._turn and self._turn.id and not self._turn.audible:
-                self._turn.audible = True
-                out += [s.Note("first_audio", self._turn.id), s.Tell("first_audio", self._turn.id)]
+            if self._turn is not None:
+                out += self._turn.sounds()
             out.append(s.Send(frames))
         out += [s.Mark(mark) for mark in marks]
         for segment in self._playback.finished(at, marks=self._manner.marks):
             if self._turn is not None and segment.turn == self._turn.id:
                 self._turn.heard += segment.text
-        if self._playback.active:
+        if self._turn is not None:
             self._quiet_since = at
         self._end_turn_if_over(out)
         self._tell_news(at, out)
@@ -376,17 +352,12 @@ class CallMachine:
 
     def _end_turn_if_over(self, out: list[Action]) -> None:
         turn = self._turn
-        if turn and not turn.generating and not self._playback.active and self._paused is None:
+        if turn is not None:
+            if turn.generating or self._playback.active or turn.paused is not None:
+                return
             self._turn = None
-            reason = "failed" if turn.failed else "completed"
-            if turn.id:
-                out += [
-                    s.Note("turn_over", turn.id, reason, turn.made_at),
-                    s.Tell("turn_end", turn.id, reason),
-                ]
-            else:
-                out.append(s.Unasked(turn.heard))
-        if self._turn is None and not self._playback.active and self._parting is not None:
+            out += turn.over()
+        if self._parting is not None and not (self._spoken_to or self._keys):
             if isinstance(self._parting, s.Transfer):
                 out.append(s.Note("transferring", text=self._parting.number))
             out.append(self._parting)
@@ -394,13 +365,12 @@ class CallMachine:
 
     def _tell_news(self, at: int, out: list[Action]) -> None:
         """What was announced becomes a turn of its own, once nobody would be spoken over."""
-        talking = self._turn or self._playback.active or self._listening.speaking
-        waiting = self._awaiting_final is not None or self._keys or self._parting
-        if not self._news or talking or waiting or at - self._quiet_since < NEWS_AFTER_MS:
+        busy = self._turn or self._spoken_to or self._keys or self._parting
+        if not self._news or busy or at - self._quiet_since < NEWS_AFTER_MS:
             return
         text = self._news.popleft()
         self._turns += 1
-        self._turn = _Turn(id=self._turns, began_at=at)
+        self._turn = Turn(id=self._turns)
         out += [
             s.Note("news_began", self._turns, text),
             s.BeginTurn(self._turns, text, news=True),
@@ -412,7 +382,7 @@ class CallMachine:
         turn, manner = self._turn, self._manner
         if turn is None or turn.working_since is None or turn.spoke or turn.filled:
             return
-        if not (manner.fillers and manner.filler_after_ms) or self._listening.speaking:
+        if not (manner.fillers and manner.filler_after_ms) or self._spoken_to:
             return
         if at - turn.working_since >= manner.filler_after_ms:
             turn.filled = True
@@ -421,13 +391,13 @@ class CallMachine:
             self._say(filler, turn=turn.id, text="", out=out)
 
     def _give_up_waiting(self, at: int, out: list[Action]) -> None:
-        if self._awaiting_final is not None and at - self._awaiting_final >= RESULT_WAIT_MS:
-            self._awaiting_final = None
+        if self._awaiting and at - self._awaiting[0] >= RESULT_WAIT_MS:
+            self._awaiting.popleft()
             out.append(s.Note("no_final"))
-            self._resume(at, out)
+            self._resume(out)
 
     def _keep_limits(self, at: int, out: list[Action]) -> None:
-        busy = self._turn or self._listening.speaking or self._awaiting_final is not None
+        busy = self._turn or self._spoken_to
         due = self._limits.due(at, 0 if busy else at - self._quiet_since)
         if due is None:
             return
@@ -438,7 +408,11 @@ class CallMachine:
             self._volunteer(due.words, at, out)
         if due.cause:
             out.append(s.Note("limit", text=due.cause))
-            self._parting = s.HangUp(due.cause)
+            parting = s.HangUp(due.cause)
+            if due.at_once and not due.words:  # it has waited long enough for who speaks
+                out.append(parting)
+            else:
+                self._parting = parting
 
     def _end(self, cause: str, at: int, out: list[Action]) -> None:
         self._drop(at, out, "connection_closed")

@@ -2,10 +2,13 @@
 
 Frames wait here and go out at most `LEAD_MS` ahead of the playing, in blocks, so that a `clear`
 throws little away and a slow loop is not heard. Which words were heard follows from when each
-segment began to play, and where the wire reports marks, from those.
+segment is to have played, and where the wire reports marks, from how far behind that they show it
+to be. A mark may be late for reasons of its own, so the one that was least late counts.
 """
 
+import re
 from collections import deque
+from unicodedata import east_asian_width
 
 import msgspec
 
@@ -28,8 +31,8 @@ class Segment(msgspec.Struct):
     sent_ms: int = 0
     complete: bool = False
     """the synthesiser has made all of it"""
-    began_at: int | None = None
-    """media clock when its first frame plays"""
+    ends_at: int = 0
+    """media clock when the last of what was sent so far has played"""
     marked: bool = False
     played: bool = False
 
@@ -42,6 +45,8 @@ class Playback:
         self._frames: deque[tuple[Segment, bytes]] = deque()
         self._plays_until = 0
         """media clock when everything sent so far has played"""
+        self._lag_ms: int | None = None
+        """of the wire's playing behind that clock, with the way of a mark; None: not known"""
 
     @property
     def active(self) -> bool:
@@ -64,8 +69,8 @@ class Playback:
         if (segment := self._find(id)) is not None:
             segment.complete = True
             if failed:
-                made = segment.queued_ms // MS_PER_CHARACTER
-                segment.text = segment.text[: segment.text.rfind(" ", 0, made + 1) + 1]
+                made = len(segment.text) * segment.queued_ms // max(1, usual_ms(segment.text))
+                segment.text = segment.text[: _whole_words(segment.text, made)]
 
     def _find(self, id: int) -> Segment | None:
         return next((segment for segment in self._segments if segment.id == id), None)
@@ -79,10 +84,9 @@ class Playback:
             self._plays_until = max(self._plays_until, now)
             while self._frames and self._plays_until - now < LEAD_MS:
                 segment, frame = self._frames.popleft()
-                if segment.began_at is None:
-                    segment.began_at = self._plays_until
                 segment.sent_ms += FRAME_MS
                 self._plays_until += FRAME_MS
+                segment.ends_at = self._plays_until
                 frames.append(frame)
         marks = []
         for segment in self._segments:
@@ -107,23 +111,26 @@ class Playback:
                 break
             # A mark can't be true before its sound can have played: some send it back at once.
             waits_ms = MARK_GRACE_MS if marks and segment.sent_ms and not segment.played else 0
-            if now < (segment.began_at or 0) + segment.sent_ms + waits_ms:
+            if now < segment.ends_at + waits_ms:
                 break
             done.append(self._segments.popleft())
         return done
 
-    def played(self, id: int) -> None:
+    def played(self, id: int, now: int) -> None:
         """The wire says segment `id` has played, and so have those before it."""
         for segment in self._segments:
             if segment.id <= id and segment.marked:
                 segment.played = True
+                if segment.id == id:
+                    late = max(0, now - segment.ends_at)
+                    self._lag_ms = late if self._lag_ms is None else min(late, self._lag_ms)
 
     def cut(self, now: int) -> tuple[str, str]:
         """Stop here: (the text heard of what was unfinished, the text not heard)."""
         heard: list[str] = []
         unheard: list[str] = []
         for segment in self._segments:
-            words = _words_heard(segment, now)
+            words = _words_heard(segment, now - (self._lag_ms or 0))
             heard.append(segment.text[:words])
             unheard.append(segment.text[words:])
         self._segments.clear()
@@ -134,21 +141,40 @@ class Playback:
 
 def _words_heard(segment: Segment, now: int) -> int:
     """How many characters of the segment's text were heard, in whole words."""
-    if segment.began_at is None or not segment.text:
-        return 0
-    heard_ms = min(now - segment.began_at, segment.sent_ms)
+    heard_ms = segment.sent_ms - max(0, segment.ends_at - now)
     if heard_ms <= 0:
         return 0
     if segment.complete and heard_ms >= segment.queued_ms:
         return len(segment.text)
     # While it is still being made its length is a guess from what a voice usually takes.
     whole_ms = (
-        segment.queued_ms
-        if segment.complete
-        else max(segment.queued_ms, len(segment.text) * MS_PER_CHARACTER)
+        segment.queued_ms if segment.complete else max(segment.queued_ms, usual_ms(segment.text))
     )
-    reached = len(segment.text) * heard_ms // whole_ms
-    return segment.text.rfind(" ", 0, reached + 1) + 1
+    return _whole_words(segment.text, len(segment.text) * heard_ms // whole_ms)
+
+
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]"
+)
+"""letters of scripts without spaces between words: Chinese, Japanese, Thai, Lao, Burmese, Khmer"""
+
+
+def _whole_words(text: str, reached: int) -> int:
+    """Where the last word that ends in the first `reached` characters does; without spaces every
+    character is one."""
+    spaced = text.rfind(" ", 0, reached + 1) + 1
+    while reached > spaced and not _UNSPACED.match(text, reached - 1):
+        reached -= 1
+    return max(spaced, reached)
 
 
 MS_PER_CHARACTER = 65
+"""of text in letters, as a voice usually takes"""
+MS_PER_SYLLABLE = 190
+"""of text with a character for each: Mandarin has about five syllables in a second"""
+
+
+def usual_ms(text: str) -> int:
+    """How long a voice usually takes for `text`."""
+    syllables = sum(east_asian_width(character) in "WF" for character in text)
+    return syllables * MS_PER_SYLLABLE + (len(text) - syllables) * MS_PER_CHARACTER

@@ -16,7 +16,7 @@ from tron.calls import signals as s
 from tron.calls.ledger import Line
 from tron.calls.machine import CallMachine
 from tron.calls.manner import Manner
-from tron.calls.playback import MS_PER_CHARACTER
+from tron.calls.playback import usual_ms
 from tron.calls.signals import FRAME_MS, Action, Signal
 from tron.calls.tape import Entry, Step
 from tron.storage.text import storable
@@ -106,7 +106,7 @@ class Replay:
 
     def _sort(self, entries: list[Entry]) -> None:
         """Take apart what came by itself and what was an answer."""
-        asked = answered = turn = segment = transfers = 0
+        asked = answered = counted = turn = segment = transfers = 0
         hung_up = False
         for place, entry in enumerate(entries):
             match entry.what:
@@ -128,6 +128,9 @@ class Replay:
                     answered += isinstance(signal, s.FinalText) and answered < asked
                     segment = signal.segment if isinstance(signal, s.SpeechFrames) else segment
                     cause = _cause(signal, answered, turn, segment, transfers)
+                    if isinstance(signal, s.Remark) and signal.kind == "recognised":
+                        # Of an utterance that the call's end cut off it answers nothing.
+                        cause, counted = (None if counted == answered else cause), answered
                     self._sort_signal(entry.at, place, signal, cause)
         if hung_up:  # no caller's end will end it, should today's machine take longer
             for at in range(self._end, self._end + OVERTIME_MS, FRAME_MS):
@@ -183,7 +186,7 @@ class Replay:
                 at=at,
                 kind=note.kind,
                 turn=note.turn,
-                text=storable(note.text),
+                text=storable(note.text),  # as the ledger gives it back
                 value=note.value,
             )
         )
@@ -194,7 +197,7 @@ class Replay:
         answer = self._answers.get(step)
         parts = answer.parts if answer is not None else []
         made = sum(len(p.frames) for _, _, p in parts if isinstance(p, s.SpeechFrames))
-        missing = max(0, len(say.text) * MS_PER_CHARACTER // FRAME_MS - made)
+        missing = max(0, usual_ms(say.text) // FRAME_MS - made)
         frames = s.SpeechFrames(say.segment, [b""] * missing)
         self._ask(at, step, frames, s.SpeechOver(say.segment))
 

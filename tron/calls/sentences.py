@@ -16,8 +16,12 @@ NEXT_CHARS = 60
 CLAUSE_CHARS = 90
 LONGEST_CHARS = 240
 
-_END = re.compile(r"[.!?…]+[\"')\]]*(?=\s)|[:;](?=\s)|\n")
-_CLAUSE = re.compile(r"[,–—](?=\s)")
+_SYLLABLES = re.compile("[\u3040-\u9fff\uac00-\ud7af]")
+LETTERS = 3  # that take as long to say as one character of Chinese, Japanese or Korean
+
+# What ends a sentence of Chinese or Japanese has no space behind it.
+_END = re.compile(r"[.!?…؟।॥۔]+[\"')\]]*(?=\s)|[。！？｡]+[”’」』）\"')\]]*|[:;؛](?=\s)|[：；]|\n")
+_CLAUSE = re.compile(r"[,،–—](?=\s)|[，、､]")
 _ABBREVIATION = re.compile(r"(?:^|\s)(?:Mr|Mrs|Ms|Dr|St|vs|etc|e\.g|i\.e|No|[A-Z])\.$")
 
 
@@ -75,7 +79,8 @@ class Sentences:
             return None
         if is_row(self._rest) and len(self._rest) < LONGEST_CHARS:
             return self._rest.find("\n") + 1 or None  # a row is read as a whole
-        least = FIRST_CHARS if self._first else NEXT_CHARS
+        length = LETTERS if _SYLLABLES.search(self._rest) else 1
+        least = (FIRST_CHARS if self._first else NEXT_CHARS) // length
         table = BEGINS.search(self._rest)
         for match in _END.finditer(self._rest):
             end = match.end()
@@ -87,7 +92,7 @@ class Sentences:
                 return end
         if table is not None:
             return table.end()
-        if len(self._rest) >= CLAUSE_CHARS:
+        if len(self._rest) * length >= CLAUSE_CHARS:
             for match in _CLAUSE.finditer(self._rest, least):
                 return match.end()
         if len(self._rest) >= LONGEST_CHARS:

@@ -7,7 +7,9 @@ whatever the machine believes. `check` holds every rule a call must keep, at any
 from collections import deque
 
 from tron.calls import signals as s
-from tron.calls.machine import CallMachine
+from tron.calls.limits import SILENT, TOO_LONG, TOO_LONG_WORDS
+from tron.calls.listening import VOICED
+from tron.calls.machine import RESULT_WAIT_MS, CallMachine
 from tron.calls.manner import Manner
 from tron.calls.playback import LEAD_MS
 from tron.calls.signals import FRAME_MS, Action, Signal
@@ -52,6 +54,13 @@ class Phone:
         self.unasked: list[str] = []
         """what was heard of what nobody asked for"""
         self._speaks, self._marks = speaks, marks
+        self._manner = manner
+        self._voiced = 0
+        """ms, so far, that the caller speaks without a pause"""
+        self._unanswered: deque[int] = deque()
+        """when utterances were committed whose final text was not told"""
+        self._worded_at = 0
+        """when the caller last said something in words, or with keys"""
         self._line: deque[tuple[int, int] | int] = deque()
         self._hushed: set[int] = set()
         self._before_turn: set[int] = set()
@@ -66,6 +75,7 @@ class Phone:
     def speak(self, ms: int, likely: float = 0.9) -> None:
         for _ in range(ms // FRAME_MS):
             self._pass()
+            self._voiced = self._voiced + FRAME_MS if likely >= VOICED else 0
             self.tell(s.Heard(f"{self.now}|".encode(), likely))
 
     def quiet(self, ms: int) -> None:
@@ -73,6 +83,7 @@ class Phone:
 
     def nothing(self, ms: int) -> None:
         """Time passes and not even silence arrives."""
+        self._voiced = 0
         for _ in range(ms // FRAME_MS):
             self._pass()
             if self.now % 40 == 0:
@@ -88,9 +99,23 @@ class Phone:
         self._busy = True
         while self._inbox:
             signal = self._inbox.popleft()
+            self._expect(signal)
             if self.machine.ended is None:
                 self._do(self.machine.handle(signal, self.now))
         self._busy = False
+
+    def _expect(self, signal: Signal) -> None:
+        """What the caller may expect from now on."""
+        match signal:
+            case s.StopTalking():
+                self._voiced = 0
+            case s.FinalText():
+                if self._unanswered:
+                    self._unanswered.popleft()
+                if signal.text:
+                    self._worded_at = self.now
+            case s.Typed() | s.Digit():
+                self._worded_at = self.now
 
     def hang_up(self) -> None:
         self.tell(s.Ended("caller-hung-up"))
@@ -117,6 +142,11 @@ class Phone:
     def audible(self) -> bool:
         return any(isinstance(entry, tuple) for entry in self._line)
 
+    @property
+    def speaking(self) -> bool:
+        """Whether the caller has spoken for as long as it takes to notice."""
+        return self._voiced >= max(self._manner.waits.start_ms, FRAME_MS)
+
     # The line
 
     def _pass(self) -> None:
@@ -126,6 +156,7 @@ class Phone:
             entry = self._line.popleft()
             assert isinstance(entry, tuple)
             self.heard.append(entry)
+            assert not self.speaking or self.texts[entry[0]] in TOO_LONG_WORDS, "spoken over"
         self._return_marks()
 
     def _return_marks(self) -> None:
@@ -141,6 +172,7 @@ class Phone:
             self.log.append((self.now, action))
             match action:
                 case s.Commit():
+                    self._unanswered.append(self.now)
                     if self.final is not None:
                         self.tell(s.FinalText(self.final))
                 case s.BeginTurn():
@@ -163,7 +195,10 @@ class Phone:
                     self._line.append(action.mark)
                 case s.Clear():
                     self._line.clear()
+                case s.Transfer():
+                    self._check_parting("")
                 case s.HangUp():
+                    self._check_parting(action.cause)
                     self.tell(s.Ended(action.cause))
                 case s.Note(kind="turn_over"):
                     self._ended(action.turn, "completed")
@@ -221,6 +256,17 @@ class Phone:
             characters = len(" ".join(told.text.split())) - len(self.texts)
             assert characters * FRAMES_PER_CHARACTER <= len(mine)
         self._before_turn = set(self.texts)
+
+    def _check_parting(self, cause: str) -> None:
+        """Nobody who speaks is hung up on, or before it is known what they said."""
+        if cause == TOO_LONG:
+            return
+        assert not self.speaking, "hung up on somebody who speaks"
+        while self._unanswered and self.now - self._unanswered[0] >= RESULT_WAIT_MS:
+            self._unanswered.popleft()
+        assert not self._unanswered, "hung up before it is known what was said"
+        if cause == SILENT:
+            assert self.now - self._worded_at >= self._manner.silence_ms, "they are there"
 
     def check_over(self) -> None:
         """The call has ended: everything that began has ended, once."""

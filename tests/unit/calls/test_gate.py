@@ -42,6 +42,21 @@ def test_armed_for_one_utterance_and_then_the_window() -> None:
     assert gate.admit("and on", ARMED_MS + WINDOW_MS) == ("and on", False)
 
 
+def test_whether_it_is_open_is_seen_without_changing_it() -> None:
+    gate = Gate(("tony",))
+    assert gate.open("hello", 0)
+    gate.on = True
+    assert not gate.open("hello", 0)
+    assert gate.open("Tony, he", 0)
+    assert gate.admit("hello", 0) == (None, False), "the window was not opened by looking"
+    gate.arm(0)
+    assert gate.open("", ARMED_MS)
+    assert not gate.open("", ARMED_MS + 1)
+    assert gate.admit("hello", ARMED_MS) == ("hello", False), "nor was it used up"
+    assert gate.open("and", ARMED_MS + WINDOW_MS)
+    assert not gate.open("and", ARMED_MS + WINDOW_MS + 1)
+
+
 def test_words_are_words_not_patterns() -> None:
     gate = Gate(("t.ny", ""), on=True)
     assert gate.admit("tony hello", 0) == (None, False)

@@ -89,6 +89,8 @@ def test_a_pause_inside_is_not_the_end() -> None:
         ("I would like to", 800),
         ("First of all,", 600),
         ("my number is five", 200),
+        ("现在几点？", 100),
+        ("首先，", 600),
     ],
 )
 def test_the_wait_goes_by_what_was_said(partial: str, wait: int) -> None:
@@ -107,6 +109,26 @@ def test_a_client_that_sends_nothing_in_silence() -> None:
     assert ear.listening.lapse(1_300) is None
     assert ear.listening.lapse(1_400) == "over"
     assert ear.listening.lapse(1_500) is None
+
+
+def test_who_holds_a_button_means_every_word() -> None:
+    ear = Ear()
+    ear.hear(400, SILENCE)
+    ear.listening.held = True
+    ear.hear(100, SILENCE)
+    ear.hear(120, VOICE)
+    ear.hear(900, SILENCE)
+    assert ear.kinds == ["began", "stopped"]
+    assert ear.listening.end() == "over"
+    assert ear.fed == list(range(ear.fed[0], ear.frames + 1))
+    assert ear.fed[0] * FRAME_MS <= 500 - PRE_ROLL_MS + FRAME_MS
+
+
+def test_who_holds_it_and_is_silent_said_nothing() -> None:
+    ear = Ear()
+    ear.listening.held = True
+    ear.hear(1_000, SILENCE)
+    assert ear.listening.end() is None
 
 
 def test_nobody_speaks_for_ever() -> None:

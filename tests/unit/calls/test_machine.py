@@ -217,6 +217,90 @@ def test_a_yes_to_a_question_that_is_still_being_written_is_not() -> None:
     assert phone.begun == [1]
 
 
+def going_on(final: str = "in tokyo please") -> Phone:
+    """A question after which the caller speaks on before there is an answer to it."""
+    phone = Phone(Manner(), answer=None, final="what time is it")
+    phone.quiet(300)
+    ask(phone)
+    phone.final = final
+    phone.speak(300)
+    phone.tell(s.AnswerText(1, ANSWER))
+    phone.tell(s.AnswerOver(1))
+    phone.quiet(FRAME_MS)
+    assert not phone.audible
+    return phone
+
+
+def test_an_answer_does_not_begin_while_the_caller_speaks() -> None:
+    phone = going_on()
+    phone.speak(2_000)
+    assert phone.over == [(1, "dropped")], "long speech has the floor here as well"
+    phone.quiet(1_000)
+    assert phone.begun == [1, 2]
+    assert heard_of(phone, 1) == ""
+    assert not phone.heard
+
+
+@pytest.mark.parametrize("final", ["", "mm-hm"])
+def test_an_answer_that_waited_for_a_cough_is_said_whole(final: str) -> None:
+    phone = going_on(final)
+    phone.quiet(20_000)
+    assert phone.over == [(1, "completed")]
+    assert volunteered(phone) == ANSWER
+
+
+def test_an_answer_waits_until_it_is_known_what_was_said() -> None:
+    phone = Phone(Manner(), answer=None, final=None)
+    phone.tell(s.Typed("what time is it"))
+    phone.speak(400)
+    phone.quiet(600)
+    phone.tell(s.AnswerText(1, ANSWER))
+    phone.quiet(500)
+    assert not phone.audible
+    phone.tell(s.FinalText("in tokyo please"))
+    assert phone.over == [(1, "dropped")]
+    assert not phone.heard
+
+
+def test_an_answer_without_words_does_not_wait() -> None:
+    phone = Phone(Manner(), answer=None)
+    phone.tell(s.Typed("do it"))
+    phone.speak(400)
+    phone.tell(s.AnswerOver(1))
+    assert phone.over == [(1, "completed")]
+
+
+def test_the_persona_does_not_take_up_again_over_the_next_words() -> None:
+    phone = Phone(Manner(), answer=ANSWER, final=None)
+    phone.tell(s.Typed("hello"))
+    phone.quiet(700)
+    phone.speak(300)
+    phone.quiet(600)
+    phone.speak(300)  # before it is known that the first were none
+    phone.tell(s.FinalText("mm-hm"))
+    phone.speak(300)
+    assert not phone.audible
+    phone.quiet(600)
+    assert not phone.audible, "nor before it is known what the second were"
+    phone.tell(s.FinalText(""))
+    phone.quiet(20_000)
+    assert phone.over == [(1, "completed")]
+
+
+def test_two_coughs_before_either_is_known_to_be_one() -> None:
+    phone = Phone(Manner(), answer=ANSWER, final=None)
+    phone.tell(s.Typed("hello"))
+    phone.quiet(1_500)
+    for _ in range(2):
+        phone.speak(300)
+        phone.quiet(600)
+    phone.tell(s.FinalText(""))
+    phone.quiet(100)
+    assert not phone.audible
+    phone.quiet(RESULT_WAIT_MS)  # the second is never understood
+    assert phone.audible
+
+
 def test_long_speech_ends_the_turn_before_it_is_understood() -> None:
     phone = Phone(Manner(), answer=ANSWER, final=None)
     phone.quiet(300)
@@ -380,6 +464,58 @@ def test_who_speaks_into_that_goodbye_is_not_hung_up_on() -> None:
     assert phone.begun == [1]
 
 
+@pytest.mark.parametrize("final", ["Yes.", "mm-hm", "Hmm.", "Okay, sure."])
+@pytest.mark.parametrize("at_ms", [5_300, 11_000])
+def test_a_word_is_an_answer_to_the_question_about_silence(final: str, at_ms: int) -> None:
+    phone = Phone(Manner(silence_ms=5_000, silence_prompts=PROMPTS), answer="Good.", final=final)
+    phone.quiet(at_ms)
+    assert phone.audible
+    phone.speak(300)
+    phone.quiet(1_000)
+    assert phone.begun == [1]
+    phone.quiet(5_000)
+    assert phone.machine.ended is None
+    phone.quiet(3_000)
+    assert volunteered(phone).endswith("Good. Are you there?"), "asked again from the start"
+
+
+def test_who_is_not_meant_is_there() -> None:
+    """Somebody else speaks, without the wake word, into the last goodbye."""
+    manner = Manner(silence_ms=5_000, silence_prompts=PROMPTS, wake_words=("Tony",))
+    phone = Phone(manner, final="what is on television")
+    phone.tell(s.WakeWord(True))
+    phone.quiet(11_000)
+    phone.speak(1_200)
+    phone.quiet(4_000)
+    assert phone.machine.ended is None
+    assert phone.begun == []
+
+
+def test_who_only_listens_is_there() -> None:
+    """Into an answer after a prompt: the next silence is asked about from the start."""
+    phone = Phone(Manner(silence_ms=5_000, silence_prompts=PROMPTS), answer=None, final="mm-hm")
+    phone.quiet(7_000)
+    phone.tell(s.Typed("I am"))
+    phone.tell(s.AnswerText(1, ANSWER))
+    phone.tell(s.AnswerOver(1))
+    phone.quiet(1_000)
+    phone.speak(300)
+    phone.quiet(14_000)
+    assert phone.over == [(1, "completed")]
+    assert phone.machine.ended is None
+
+
+def test_after_a_long_silent_turn_silence_is_counted_anew() -> None:
+    phone = Phone(Manner(silence_ms=5_000, fillers=()), answer=None)
+    phone.tell(s.Typed("note that down"))
+    phone.quiet(8_000)
+    phone.tell(s.AnswerOver(1))
+    phone.quiet(4_500)
+    assert phone.machine.ended is None
+    phone.quiet(1_000)
+    assert phone.endings == ["caller-silent"]
+
+
 def test_an_answer_that_takes_its_time_is_no_silence() -> None:
     phone = Phone(Manner(silence_ms=5_000, silence_prompts=PROMPTS, fillers=()), answer=None)
     phone.tell(s.Typed("count the stars"))
@@ -424,6 +560,90 @@ def test_the_persona_hangs_up_after_its_goodbye() -> None:
     assert len(phone.heard) == len("Goodbye then.") * FRAMES_PER_CHARACTER
 
 
+def goodbye(final: str | None) -> Phone:
+    """The persona parts while the caller goes on talking."""
+    phone = Phone(Manner(), answer=None, final="okay goodbye")
+    ask(phone)
+    phone.final = final
+    phone.speak(300)
+    phone.tell(s.HangUpAfter("persona-ended-call"))
+    return phone
+
+
+@pytest.mark.parametrize("words", ["Goodbye then.", ""])
+def test_nobody_is_hung_up_on_who_goes_on_talking(words: str) -> None:
+    phone = goodbye("oh wait one more thing")
+    if words:
+        phone.tell(s.AnswerText(1, words))
+    phone.tell(s.AnswerOver(1))
+    phone.speak(3_000)
+    phone.quiet(5_000)
+    assert phone.machine.ended is None
+    assert phone.begun == [1, 2]
+    assert not phone.heard
+
+
+def test_whose_last_words_were_none_is() -> None:
+    phone = goodbye("")
+    phone.tell(s.AnswerOver(1))
+    phone.speak(300)
+    phone.quiet(1_000)
+    assert phone.endings == ["persona-ended-call"]
+
+
+def test_nobody_is_hung_up_on_who_presses_keys() -> None:
+    phone = Phone(Manner(), answer=None)
+    phone.tell(s.Digit("7"))
+    phone.tell(s.HangUpAfter("persona-ended-call"))
+    phone.quiet(3_000)
+    assert phone.begun == [1]
+    assert phone.machine.ended is None
+
+
+NAMED = Manner(wake_words=("Tony",))
+
+
+def overheard(final: str, partial: str, *, woken: bool = False) -> Phone:
+    """With the wake word on, somebody speaks into an answer."""
+    phone = Phone(NAMED, answer=ANSWER, final=final)
+    phone.tell(s.WakeWord(True))
+    if woken:
+        phone.final = "Tony, tell me"
+        ask(phone)
+        phone.final = final
+    else:
+        phone.tell(s.Typed("tell me"))
+    phone.quiet(1_500)
+    phone.speak(600)
+    phone.tell(s.PartialText(partial))
+    phone.speak(1_000)
+    return phone
+
+
+def test_what_is_not_meant_does_not_end_an_answer() -> None:
+    phone = overheard("the weather was quite nice", "the weather")
+    assert not phone.audible
+    phone.quiet(20_000)
+    assert phone.over == [(1, "completed")]
+    assert [a.what for a in phone.actions(s.Tell) if isinstance(a, s.Tell)].count("asleep") == 1
+    assert " ".join(phone.texts.values()).endswith("thirteen fourteen.")
+
+
+def test_what_is_meant_ends_it_before_it_is_understood() -> None:
+    assert overheard("Tony, stop", "Tony, sto").over == [(1, "dropped")]
+    assert overheard("stop that", "stop that", woken=True).over == [(1, "dropped")]
+
+
+def test_who_is_armed_need_not_name_anybody() -> None:
+    phone = Phone(NAMED, answer=ANSWER, final="stop that")
+    phone.tell(s.WakeWord(True))
+    phone.tell(s.Typed("tell me"))
+    phone.quiet(1_000)
+    phone.tell(s.Arm())
+    phone.speak(1_200)
+    assert phone.over == [(1, "dropped")]
+
+
 def test_push_to_talk_waits_for_the_client() -> None:
     phone = Phone(Manner(push_to_talk=True), answer=None)
     phone.quiet(300)
@@ -458,7 +678,8 @@ def test_what_could_not_be_spoken_was_not_heard() -> None:
 def test_backchannels() -> None:
     for text in ("mm-hm", "Okay.", "yeah yeah", "Uh-huh", "I see", ""):
         assert backchannel(text), text
-    for text in ("stop", "yes please do it now", "okay but wait a moment", "no"):
+    words = ("stop", "yes please do it now", "okay but wait a moment", "no", "42")
+    for text in (*words, "等一下", "не надо", "لا", "やめて。"):
         assert not backchannel(text), text
 
 
@@ -467,7 +688,9 @@ def test_backchannels() -> None:
 words = st.sampled_from(
     ("Hello there. ", "This is long enough, I think. ", "word ", "**bold** ", "\n", "Mr. ", "… ")
 )
-finals = st.sampled_from(("", "mm-hm", "stop that please", "hello there", "okay", "Yes."))
+finals = st.sampled_from(
+    ("", "mm-hm", "stop that please", "hello there", "okay", "Yes.", "Tony, stop")
+)
 turns = st.integers(0, 4)
 segments = st.integers(0, 8)
 steps = st.one_of(
@@ -485,7 +708,10 @@ steps = st.one_of(
     st.tuples(st.just("speech_over"), segments, st.booleans()),
     st.tuples(st.just("played"), segments),
     st.tuples(st.just("interrupt")),
+    st.tuples(st.just("start_talking")),
     st.tuples(st.just("stop_talking")),
+    st.tuples(st.just("wake_word"), st.booleans()),
+    st.tuples(st.just("arm")),
     st.tuples(st.just("hang_up_after")),
     st.tuples(st.just("transfer_after")),
     st.tuples(st.just("not_transferred")),
@@ -499,6 +725,7 @@ manners = st.builds(
     silence_prompts=st.sampled_from(((), ("Are you there?",), PROMPTS)),
     longest_ms=st.sampled_from((0, 10_000)),
     push_to_talk=st.booleans(),
+    wake_words=st.just(("Tony",)),
 )
 
 
@@ -533,6 +760,12 @@ def step(phone: Phone, what: tuple[object, ...]) -> None:
             phone.tell(s.Played(mark))
         case ("interrupt",):
             phone.tell(s.Interrupt())
+        case ("start_talking",):
+            phone.tell(s.StartTalking())
+        case ("wake_word", bool(on)):
+            phone.tell(s.WakeWord(on))
+        case ("arm",):
+            phone.tell(s.Arm())
         case ("stop_talking",):
             phone.tell(s.StopTalking())
         case ("hang_up_after",):
@@ -562,7 +795,8 @@ def test_any_order_of_things(
     final: str | None,
     answer: str | None,
 ) -> None:
-    """The simulator checks at every step; here that whatever began has ended, once."""
+    """The simulator checks at every step (that nothing is said to who speaks, and nobody who speaks
+    is hung up on, among others); here that whatever began has ended, once."""
     phone = Phone(manner, answer=answer, final=final, speaks=speaks, marks=marks)
     for what in script:
         step(phone, what)

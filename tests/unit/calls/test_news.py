@@ -91,8 +91,13 @@ def test_nobody_is_told_news_while_pressing_keys_or_being_hung_up_on() -> None:
     phone.tell(s.Announce(NEWS))
     phone.quiet(100)
     assert news_turns(phone) == []
+    phone = Phone(MANNER, answer=None)
+    phone.tell(s.Typed("goodbye"))
     phone.tell(s.HangUpAfter("bye"))
-    phone.quiet(100)
+    phone.tell(s.Announce(NEWS))
+    phone.tell(s.AnswerText(1, "Goodbye."))
+    phone.tell(s.AnswerOver(1))
+    phone.quiet(5_000)
     assert phone.machine.ended == "bye"
     assert news_turns(phone) == []
 

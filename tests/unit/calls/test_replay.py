@@ -160,6 +160,27 @@ async def test_a_call_the_persona_ends_ends_by_itself_and_not_by_the_tape() -> N
     assert (now.text, now.at - then.at) == ("persona-ended-call", 500)
 
 
+async def test_what_was_heard_of_words_the_end_cut_off_is_told_with_the_end() -> None:
+    phone = conversation(Manner())
+    machine = TapedMachine(Manner())
+    machine.start(0)
+    for at in range(20, 1_600, 20):
+        machine.handle(s.Heard(b"", 0.9 if at < 800 or at > 1_300 else 0.0), at)
+        if at == 1_300:
+            machine.handle(s.FinalText("hello"), at)
+            machine.handle(s.Remark("recognised", 0, "1"), at)
+    machine.handle(s.Remark("recognised", 0, "2"), 1_600)
+    machine.handle(s.Ended("caller-hung-up"), 1_600)
+    phone.machine = machine
+    pairs, outcome = await again(phone, Manner())
+    assert verdict(pairs) == ""
+    pairs, outcome = await again(phone, Manner(waits=Waits(wait_ms=300)))
+    assert [(line.at, line.text) for line in outcome.lines if line.kind == "recognised"] == [
+        (1_400, "1"),
+        (1_600, "2"),
+    ]
+
+
 async def test_two_transfers_that_failed_are_told_apart() -> None:
     phone = Phone(Manner(), answer=None, machine=TapedMachine)
     for _ in range(2):

@@ -28,6 +28,9 @@ MARKDOWN = st.lists(
             "wait… ",
             "3.14 ",
             ", and then ",
+            "今天天气很好。",
+            "「はい、そうです」",
+            "ठीक है। ",
         )
     )
     | st.text(max_size=12)
@@ -99,6 +102,31 @@ def test_words_stay_whole(words: list[str]) -> None:
 )
 def test_the_first_sentence_comes_early(text: str, spoken: list[str]) -> None:
     assert [piece.spoken for piece in Sentences().add(text)][:1] == spoken
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "你好，我是托尼。今天天气很好！我们可以去公园散步吗？我建议早上九点。",
+        "「こんにちは。」トニーです。今日はいい天気ですね。",
+        "यह एक वाक्य है। और यह दूसरा वाक्य है।",
+        "یہ ایک جملہ ہے۔ کیا آپ آئیں گے؟ ہاں۔",
+    ],
+)
+def test_sentences_of_other_languages_come_as_early(text: str) -> None:
+    sentences = Sentences()
+    at = next(at for at in range(len(text)) if sentences.add(text[at]))
+    assert at <= len(text) // 2
+    assert sentences.held != text
+
+
+def test_pieces_of_characters_are_as_long_to_say_as_those_of_letters() -> None:
+    sentences = Sentences()
+    sentences.add("你好。")
+    (piece,) = sentences.add("今天天气很好，我们可以去公园散步。" * 3)
+    assert len(piece.text) == 34
+    (piece,) = Sentences().add("这是一个很长的句子" * 3 + "，" + "它一直没有结束" * 2)
+    assert piece.text.endswith("，")
 
 
 @pytest.mark.parametrize(
