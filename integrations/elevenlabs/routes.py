@@ -23,7 +23,7 @@ from integrations.elevenlabs.proof import WebhookSignature, check_speech_engine
 from integrations.elevenlabs.speech_engine import SpeechEngineSocket
 from tron.agents.persona import Persona
 from tron.clock import iso
-from tron.errors import Invalid, NotFound, TooLarge, Unauthenticated
+from tron.errors import Invalid, TooLarge, Unauthenticated
 from tron.web import bodies
 from tron.web.contract import PRINTABLE, promises
 from tron.web.security import Principal, arrival, principal
@@ -251,12 +251,9 @@ async def _admit(wiring: "ElevenLabs", scope: Any, token: str | None) -> Princip
 
 def _persona(wiring: "ElevenLabs", asked: str | None) -> Persona:
     """Who is asked for. Raises NotFound for somebody who does not exist."""
-    if not asked or asked.startswith(THEIRS):
-        asked = wiring.hub.settings.default_agent
-    persona = wiring.hub.agents.get(asked)
-    if persona is None:
-        raise NotFound(f"There is no agent {asked[:64]!r}.", param="agent_id")
-    return persona
+    if asked and asked.startswith(THEIRS):
+        asked = None
+    return wiring.hub.agents.wanted(asked, param="agent_id")
 
 
 async def _event(wiring: "ElevenLabs") -> dict[str, Any]:

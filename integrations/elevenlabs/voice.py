@@ -35,6 +35,8 @@ class VoiceWire:
         self._turns: OrderedDict[int, int] = OrderedDict()
         self._sound_id = 0
         self._next_sound()
+        self._answer_id = self._sound_id
+        """of what is said now; after a cough its sound has another"""
 
     def play(self, audio: bytes) -> None:
         self._outbox.put(self._dialect.audio(audio, self._sound_id), speech=True)
@@ -64,6 +66,7 @@ class VoiceWire:
             case "turn":
                 self._turn, self._text, self._announced = told.turn, "", False
                 self._next_sound()
+                self._answer_id = self._sound_id
             case "text":
                 self._text += told.text
             case "answer_over":
@@ -83,7 +86,7 @@ class VoiceWire:
     def _announce(self) -> None:
         if self._text.strip() and not self._announced:
             self._announced = True
-            self._outbox.put(self._dialect.answered(self._text.strip(), self._sound_id))
+            self._outbox.put(self._dialect.answered(self._text.strip(), self._answer_id))
 
     def _correct(self, heard: str) -> None:
         """The turn was cut off: the client's transcript should say no more than was heard."""
@@ -91,7 +94,7 @@ class VoiceWire:
         if heard:
             self._announce()
         if self._announced and heard != original:
-            self._outbox.put(self._dialect.corrected(original, heard, self._sound_id))
+            self._outbox.put(self._dialect.corrected(original, heard, self._answer_id))
 
     def _utterance(self) -> int:
         """The id of what is being said; its partials share it."""

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from tron.calls.wire import Encoding, WireFacts
+from tron.given import mapping
 
 FRAME_BYTES = 1024 * 1024
 TEXT_LIMIT = 16_000
@@ -177,7 +178,7 @@ def parse(message: dict[str, Any], setup: Setup | None = None) -> ClientMessage:
             return _start(message, setup)
         case "enclave_setup_config":
             return Setup(
-                config=_map(message.get("agent_config_dict")),
+                config=mapping(message.get("agent_config_dict")),
                 tools=_tools(message.get("tools_config_list")),
             )
         case "user_message":
@@ -215,20 +216,20 @@ def parse_original(message: dict[str, Any]) -> ClientMessage:
 
 
 def _start(message: dict[str, Any], setup: Setup | None) -> Start:
-    override = _map(message.get("conversation_config_override"))
-    config = _map(setup.config.get("conversation_config")) or setup.config if setup else {}
-    agents = [_map(override.get("agent")), _map(config.get("agent"))]
-    prompts = [_map(agent.get("prompt")) for agent in agents]
-    voices = [_map(override.get("tts")), _map(config.get("tts"))]
-    ears = [_map(override.get("asr")), _map(config.get("asr"))]
-    extra = _map(message.get("custom_llm_extra_body"))
+    override = mapping(message.get("conversation_config_override"))
+    config = mapping(setup.config.get("conversation_config")) or setup.config if setup else {}
+    agents = [mapping(override.get("agent")), mapping(config.get("agent"))]
+    prompts = [mapping(agent.get("prompt")) for agent in agents]
+    voices = [mapping(override.get("tts")), mapping(config.get("tts"))]
+    ears = [mapping(override.get("asr")), mapping(config.get("asr"))]
+    extra = mapping(message.get("custom_llm_extra_body"))
     user: dict[str, Any] = {key: extra[key] for key in ("user_id", "caller_id") if key in extra}
     if message.get("user_id"):
         user["user_id"] = message["user_id"]
     start = Start(
         # The Python SDK says it at the top, the JavaScript one under `conversation`.
         text_only=override.get("text_only") is True
-        or _map(override.get("conversation")).get("text_only") is True,
+        or mapping(override.get("conversation")).get("text_only") is True,
         user=user,
         prompt=_first(prompts, "prompt") or "",
         first_message=_first(agents, "first_message"),
@@ -249,7 +250,7 @@ def _tools(given: Any) -> tuple[ToolSpec, ...]:
     """The client's tools in an agent's configuration; those run elsewhere are passed over."""
     found = []
     for entry in given[:TOOLS_LIMIT] if isinstance(given, list) else ():
-        tool = _map(_map(entry).get("tool_config")) or _map(entry)
+        tool = mapping(mapping(entry).get("tool_config")) or mapping(entry)
         name = tool.get("name")
         if tool.get("type") != "client" or not isinstance(name, str):
             continue
@@ -259,7 +260,7 @@ def _tools(given: Any) -> tuple[ToolSpec, ...]:
             ToolSpec(
                 name=name,
                 description=_text(tool.get("description")),
-                parameters=_map(tool.get("parameters")) or {"type": "object", "properties": {}},
+                parameters=mapping(tool.get("parameters")) or {"type": "object", "properties": {}},
                 answers=tool.get("expects_response") is not False,
                 wait_s=_wait_s(tool.get("response_timeout_secs")),
             )
@@ -276,13 +277,13 @@ def _wait_s(given: Any) -> float:
 def _variables(given: Any) -> dict[str, str]:
     return {
         key: value if isinstance(value, str) else _encode(value).decode()
-        for key, value in list(_map(given).items())[:VARIABLES_LIMIT]
+        for key, value in list(mapping(given).items())[:VARIABLES_LIMIT]
         if isinstance(value, str | int | float | bool) and len(key) <= 64
     }
 
 
 def _multimodal(message: dict[str, Any]) -> str:
-    text = _text(_map(message.get("text")).get("text"))
+    text = _text(mapping(message.get("text")).get("text"))
     if message.get("file") or message.get("files"):
         text += "\n[A file was attached. It can't be opened here.]"
     return text.strip()
@@ -312,7 +313,3 @@ def _first(places: list[dict[str, Any]], name: str) -> str | None:
 
 def _number(given: Any) -> int:
     return given if isinstance(given, int) and not isinstance(given, bool) else -1
-
-
-def _map(given: Any) -> dict[str, Any]:
-    return given if isinstance(given, dict) else {}

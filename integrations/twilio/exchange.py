@@ -28,10 +28,9 @@ V = TypeVar("V")
 
 
 class Recent(Generic[V]):
-    """The latest so many values by key."""
+    """The latest values by key, `KNOWN` of them."""
 
-    def __init__(self, most: int = KNOWN) -> None:
-        self._most = most
+    def __init__(self) -> None:
         self._values: OrderedDict[str, V] = OrderedDict()
 
     def get(self, key: str) -> V | None:
@@ -40,7 +39,7 @@ class Recent(Generic[V]):
     def put(self, key: str, value: V) -> None:
         self._values[key] = value
         self._values.move_to_end(key)
-        if len(self._values) > self._most:
+        if len(self._values) > KNOWN:
             self._values.popitem(last=False)
 
     def pop(self, key: str) -> V | None:

@@ -6,9 +6,8 @@ dies) ends the call with its cause.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
@@ -154,16 +153,11 @@ class MediaSocket:
 
     async def _serve(self, stream: wire.Stream, grant: Grant) -> None:
         sound = MediaWire(stream, self._outbox)
-        begun = self._hub.background.start(self._begin(sound, stream, grant), "begin call")
         try:
-            call = await asyncio.shield(begun)
-        except asyncio.CancelledError:  # gone before it was taken
-            with suppress(HubClosed):
-                put_away(self._hub, self._gone_early(begun))
-            raise
-        if isinstance(call, TronError):
-            log.warning("twilio.not_begun", error=call.code or call.type)
-            await self._close(1013 if isinstance(call, Overloaded) else 1011, call.type)
+            call = await self._begin(sound, stream, grant)
+        except TronError as error:
+            log.warning("twilio.not_begun", error=error.code or error.type)
+            await self._close(1013 if isinstance(error, Overloaded) else 1011, error.type)
             return
         self._exchange.opened(grant.call_sid, call.hang_up)
         cause, code = "hub-failed", 1011
@@ -176,25 +170,20 @@ class MediaSocket:
             call.ended(cause)
             # Known before the socket closes: the carrier asks at once what is to become of it.
             self._exchange.closed(grant.call_sid, call.hang_up, call.cause or cause)
-            # The carrier may leave meanwhile, which cancels this; that changes nothing any more.
-            with suppress(HubClosed):
-                await asyncio.shield(put_away(self._hub, self._put_away(call, code)))
+            await self._hub.switchboard.put_away(call, lambda: self._let_go(code))
 
-    async def _begin(self, sound: MediaWire, stream: wire.Stream, grant: Grant) -> Call | TronError:
-        """The call, or why there is none."""
-        try:
-            return await self._hub.switchboard.begin(
-                sound,
-                caller=caller_of(grant, self._hub.clock.now_ns()),
-                agent=grant.agent,
-                called=grant.called,
-                direction=grant.direction,
-                external_id=grant.call_sid,
-                adjust=lambda manner: greeted(manner, grant.greeting),
-                transfer=self._transfers(grant) if stream.carrier == "twilio" else None,
-            )
-        except TronError as error:
-            return error
+    async def _begin(self, sound: MediaWire, stream: wire.Stream, grant: Grant) -> Call:
+        """Raises what beginning a call raises."""
+        return await self._hub.switchboard.begin(
+            sound,
+            caller=caller_of(grant, self._hub.clock.now_ns()),
+            agent=grant.agent,
+            called=grant.called,
+            direction=grant.direction,
+            external_id=grant.call_sid,
+            adjust=lambda manner: greeted(manner, grant.greeting),
+            transfer=self._transfers(grant) if stream.carrier == "twilio" else None,
+        )
 
     async def _last_words(self) -> str:
         """The socket is gone: how the call ended, from what had come before."""
@@ -203,17 +192,10 @@ class MediaSocket:
         await asyncio.wait([self._reader], timeout=LAST_WORDS_S)
         return self._reader.result() if self._reader.done() else "carrier-lost"
 
-    async def _gone_early(self, begun: "asyncio.Task[Call | TronError]") -> None:
-        call = await begun
-        if not isinstance(call, TronError):
-            call.ended("carrier-lost")
-            await self._put_away(call, 0)
-
-    async def _put_away(self, call: Call, code: int) -> None:
+    async def _let_go(self, code: int) -> None:
         await self._tasks.close()
         if code:
             await self._close(code, "")
-        await self._hub.switchboard.finish(call)
 
     async def _carry(self, call: Call, sound: MediaWire) -> tuple[str, int]:
         """Both directions until one ends; returns why, and the code to close the socket with."""
@@ -269,18 +251,6 @@ class MediaSocket:
                 await self._socket.close(code, reason[:100])
         except TimeoutError:  # it does not read; whoever serves the socket gives it up in time
             log.warning("twilio.not_closed")
-
-
-class HubClosed(Exception):
-    """The hub is closing, and puts its calls away itself."""
-
-
-def put_away(hub: "Hub", work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-    """Do this although whoever asks for it may be cancelled. Raises HubClosed."""
-    try:
-        return hub.background.start(work, "put call away")
-    except RuntimeError:
-        raise HubClosed from None
 
 
 def caller_of(grant: Grant, now_ns: int) -> Caller:

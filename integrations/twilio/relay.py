@@ -14,7 +14,7 @@ import structlog
 from quart.wrappers import Websocket
 
 from integrations.twilio.exchange import Exchange
-from integrations.twilio.media import CLOSE_S, KEYS, START_S, HubClosed, Transfers, put_away
+from integrations.twilio.media import CLOSE_S, KEYS, START_S, Transfers
 from integrations.twilio.proof import Grant
 from integrations.twilio.talk import Talk
 from integrations.twilio.wire import LONGEST_MESSAGE, NAME_LIMIT
@@ -186,15 +186,12 @@ class RelaySocket:
             talk.ended(cause)
             # Known before the socket closes: the carrier asks at once what is to become of it.
             self._exchange.closed(grant.call_sid, talk.hang_up, talk.cause or cause)
-            # The carrier may leave meanwhile, which cancels this; that changes nothing any more.
-            with suppress(HubClosed):
-                await asyncio.shield(put_away(self._hub, self._put_away(talk, code)))
+            await self._hub.switchboard.put_away(talk, lambda: self._let_go(code))
 
-    async def _put_away(self, talk: Talk, code: int) -> None:
+    async def _let_go(self, code: int) -> None:
         await self._tasks.close()
         if code:
             await self._close(code, "")
-        await self._hub.switchboard.finish(talk)
 
     def _grant(self, setup: Incoming) -> Grant:
         if setup.type != "setup":

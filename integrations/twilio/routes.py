@@ -237,9 +237,7 @@ class _Desk:
     def _connect(self, form: Form, *, agent: str | None, greeting: str | None, attempt: int) -> str:
         settings = self._hub.settings
         outbound = form.get("Direction", "").startswith("outbound")
-        persona = self._hub.agents.get(agent or settings.default_agent)
-        if persona is None:
-            raise NotFound("Nobody is there to answer; tron personas says why.", param="agent")
+        persona = self._hub.agents.wanted(agent, param="agent")
         if greeting is None and settings.twilio_mode == "relay":  # said by Twilio, so told it here
             greeting = f"Hello, this is {persona.name}." if settings.call_greeting else ""
         ticket = self._exchange.announce(
@@ -263,9 +261,7 @@ class _Desk:
     def agent(self) -> str | None:
         """Who the webhook's URL asks for. Raises NotFound."""
         agent = request.args.get("agent")
-        if agent and self._hub.agents.get(agent) is None:
-            raise NotFound(f"There is no agent {agent!r}.", param="agent")
-        return agent or None
+        return self._hub.agents.named(agent, param="agent").id if agent else None
 
     def _again_url(self, attempt: int, agent: str | None) -> str:
         query = {"again": str(attempt)} | ({"agent": agent} if agent else {})
@@ -280,8 +276,7 @@ class _Desk:
         to = re.sub(r"[\s().-]", "", wanted.to)
         if not NUMBER.fullmatch(to):
             raise Invalid("to: a number with its country, such as +14155550100.", param="to")
-        if wanted.agent and self._hub.agents.get(wanted.agent) is None:
-            raise NotFound(f"There is no agent {wanted.agent!r}.", param="agent")
+        self._hub.agents.wanted(wanted.agent, param="agent")
         if not self._client.configured:
             raise NotConfigured(
                 "Calls are placed by Twilio, which is not set up: TWILIO_ACCOUNT_SID, "

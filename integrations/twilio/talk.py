@@ -2,7 +2,7 @@
 
 The carrier hears and speaks; this holds the turns, the ledger's lines and the ending. It is a
 `LiveCall` like those with sound, so it counts, is listed and can be ended as they are. What nobody
-reports, when an answer has been spoken, is estimated from its length.
+reports, when an answer has been spoken, is estimated (`estimate.py`).
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from integrations.twilio.estimate import Spoken
 from integrations.twilio.media import caller_of
 from integrations.twilio.proof import Grant
 from tron.calls import cost
@@ -22,7 +23,6 @@ from tron.calls.ledger import Record
 from tron.calls.limits import Due, Limits, prompts_of
 from tron.calls.machine import NOT_TRANSFERRED
 from tron.calls.manner import Manner
-from tron.calls.playback import MS_PER_CHARACTER
 from tron.calls.sentences import Piece, Sentences
 from tron.calls.signals import Note
 from tron.calls.transfer import TRANSFERRED, Destination, transfer_tool, when_spoken
@@ -92,9 +92,9 @@ class Talk:
         """the latest turn is in the transcript"""
         self._speaking = False
         """an answer was begun and not ended"""
-        self._sent_at = 0
-        self._spoken_by = 0
-        """when what was sent will have been spoken, on the call's own clock"""
+        self._spoken = Spoken()
+        self._cut = ""
+        """what was heard of the answer that the end of the call cut off"""
         self._filler: asyncio.Task[None] | None = None
         self._filled = ""
         """what was said while a tool ran, before the answer"""
@@ -135,7 +135,7 @@ class Talk:
         self._note("started")
         for greeting in self._unasked:  # which Twilio says
             self._note("say", greeting)
-            self._count(greeting)
+            self._spoken.add(Piece(greeting, greeting), self._now)
 
     # What the caller does
 
@@ -155,15 +155,23 @@ class Talk:
     async def interrupted(self, heard: str) -> None:
         """The caller spoke into the answer, of which only `heard` was heard."""
         await self._stop()
-        self._parting, self._spoken_by = None, 0
+        self._parting = None
+        self._spoken.stop()
         heard = heard.removeprefix(self._filled).strip()
+        self._drop(heard)
+        await self._settle(heard)
+
+    def _drop(self, heard: str) -> None:
+        """What is being said ends here."""
         if self._open:
-            self._open = False
-            self._note("turn_dropped", heard)
+            self._end_turn("turn_dropped", heard)
         elif self._volunteering:
             self._volunteering = False
             self._unasked[-1] = heard
             self._note("cut_off", heard)
+
+    async def _settle(self, heard: str) -> None:
+        """Of the latest answer leave in the transcript only what was heard."""
         if self._answered:
             self._answered = False
             try:
@@ -182,6 +190,7 @@ class Talk:
         if self.cause is not None:  # the call has ended meanwhile
             return
         self._parting = None
+        self._spoken.begin()
         self._limits.answered()
         self._end_turn("turn_over", "completed")
         self._turns += 1
@@ -227,7 +236,7 @@ class Talk:
             self._say(sentences.end())
         except TronError as error:
             self._note("answer_failed", error.type)
-            self._say([*sentences.end(), Piece(MANNER.apology, MANNER.apology)])
+            self._say([*sentences.end(), Piece("", MANNER.apology)])
         finally:
             self._filler_over()
         self._mouth.said()
@@ -244,7 +253,7 @@ class Talk:
         self._filler = None
         self._filled = MANNER.fillers[self._fillers % len(MANNER.fillers)]
         self._fillers += 1
-        self._say([Piece(self._filled, self._filled)])
+        self._say([Piece("", self._filled)])
 
     def _filler_over(self) -> None:
         if self._filler is not None:
@@ -257,25 +266,21 @@ class Talk:
         self._answered = False
         self._unasked.append(text)
         self._volunteering = True
+        self._spoken.begin()
         self._say([Piece(text, text)])
         self._mouth.said()
         self._speaking = False
 
     def _say(self, pieces: list[Piece]) -> None:
         for piece in pieces:
+            self._spoken.add(piece, self._now)
             if not piece.spoken:
                 continue
             self._note("say", piece.spoken)
             if not self._speaking:
                 self._speaking = True
                 self._note("first_audio")
-            self._count(piece.spoken)
             self._mouth.say(piece.spoken)
-
-    def _count(self, spoken: str) -> None:
-        """`spoken` was sent: by when will it have been said?"""
-        self._sent_at = self._now
-        self._spoken_by = max(self._spoken_by, self._now) + len(spoken) * MS_PER_CHARACTER
 
     async def _stop(self) -> None:
         """End the answer that is under way; what was said of it stays."""
@@ -287,7 +292,7 @@ class Talk:
         if self._speaking:
             self._speaking = False
             self._mouth.hush()
-        self._spoken_by = 0
+        self._spoken.stop()
 
     def _end_turn(self, kind: str, text: str) -> None:
         if self._open:
@@ -320,7 +325,7 @@ class Talk:
     def _keep_limits(self) -> None:
         busy = self._at_work or self._caller_speaks or self._keys
         now = self._now
-        due = self._limits.due(now, 0 if busy else now - max(self._stirred_at, self._spoken_by))
+        due = self._limits.due(now, 0 if busy else now - max(self._stirred_at, self._spoken.by))
         if due is None:
             return
         if due.at_once and self._at_work:
@@ -343,7 +348,7 @@ class Talk:
         parting = self._parting
         if parting is None or self._at_work:
             return
-        if self._now < min(self._spoken_by, self._sent_at + LONGEST_GOODBYE_MS):
+        if self._now < min(self._spoken.by, self._spoken.sent_at + LONGEST_GOODBYE_MS):
             return
         self._parting = None
         if isinstance(parting, str):
@@ -386,13 +391,19 @@ class Talk:
     def _over(self, cause: str) -> None:
         if self.cause is None:
             self.cause = cause
-            finished = self._turn is None or self._turn.done()
-            self._end_turn(*(("turn_over", "completed") if finished else ("turn_dropped", "")))
+            now = self._now
+            if self._at_work or now < self._spoken.by:
+                self._cut = self._spoken.heard(now).strip()
+                self._drop(self._cut)
+            else:
+                self._answered = False  # and all of it heard
+                self._end_turn("turn_over", "completed")
             self._note("ended", cause)
 
     async def close(self) -> None:
         """See `LiveCall`."""
         await self._stop()
+        await self._settle(self._cut)
         await self._tasks.close()
         try:
             await self._hub.switchboard.ledger.end(

@@ -1,11 +1,21 @@
-"""The TwiML this hub answers with."""
+"""The TwiML this hub answers with.
 
+It is well-formed whatever texts are put in: what XML can't say of them is left out.
+"""
+
+import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
+
+if TYPE_CHECKING:
+    from twilio.twiml import TwiML
 
 RING_S = 25
 """how long somebody's telephone rings before the persona takes the caller back"""
 LONGEST_TEXT = 1_600
 """characters of one text message; Twilio's limit"""
+_NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def stream(url: str, *, ticket: str, action: str) -> str:
@@ -16,7 +26,7 @@ def stream(url: str, *, ticket: str, action: str) -> str:
     response.connect(action=action, method="POST").stream(url=url).parameter(
         name="token", value=ticket
     )
-    return str(response)
+    return _written(response)
 
 
 def relay(url: str, *, ticket: str, action: str, greeting: str) -> str:
@@ -28,7 +38,7 @@ def relay(url: str, *, ticket: str, action: str, greeting: str) -> str:
     response.connect(action=action, method="POST").conversation_relay(
         url=url, dtmf_detection=True, interruptible="speech", **told
     ).parameter(name="token", value=ticket)
-    return str(response)
+    return _written(response)
 
 
 def dial(number: str, *, action: str) -> str:
@@ -37,7 +47,7 @@ def dial(number: str, *, action: str) -> str:
 
     response = VoiceResponse()
     response.dial(action=action, method="POST", timeout=RING_S).number(number)
-    return str(response)
+    return _written(response)
 
 
 def hang_up() -> str:
@@ -45,7 +55,7 @@ def hang_up() -> str:
 
     response = VoiceResponse()
     response.hangup()
-    return str(response)
+    return _written(response)
 
 
 def busy() -> str:
@@ -54,7 +64,7 @@ def busy() -> str:
 
     response = VoiceResponse()
     response.reject(reason="busy")
-    return str(response)
+    return _written(response)
 
 
 def again(url: str, *, after_s: int) -> str:
@@ -64,7 +74,7 @@ def again(url: str, *, after_s: int) -> str:
     response = VoiceResponse()
     response.pause(length=after_s)
     response.redirect(url, method="POST")
-    return str(response)
+    return _written(response)
 
 
 def texts(bodies: Iterable[str]) -> str:
@@ -74,7 +84,18 @@ def texts(bodies: Iterable[str]) -> str:
     response = MessagingResponse()
     for body in bodies:
         response.message(body)
-    return str(response)
+    return _written(response)
+
+
+def _written(response: "TwiML") -> str:
+    """As a document, without the characters that XML 1.0 does not allow."""
+    tree = response.xml()
+    for element in tree.iter():
+        element.text = _NOT_XML.sub("", element.text or "")
+        for name, value in element.items():
+            element.set(name, _NOT_XML.sub("", value))
+    body = ElementTree.tostring(tree, encoding="unicode")
+    return f'<?xml version="1.0" encoding="UTF-8"?>{body}'
 
 
 def parts(text: str) -> list[str]:

@@ -23,7 +23,7 @@ from integrations.vapi.wire import Event, Json
 from tron.conversation.sessions import call_key
 from tron.conversation.turns import Caller
 from tron.doctor import Finding
-from tron.errors import Invalid, NotConfigured, NotFound, ProviderError, StorageUnavailable
+from tron.errors import Invalid, NotConfigured, ProviderError, StorageUnavailable
 from tron.integrations import Channel
 from tron.storage.tables import HOUSE
 
@@ -169,9 +169,7 @@ class Vapi:
             raise NotConfigured("VAPI_PHONE_NUMBER_ID is not set: VAPI's id of a number of yours.")
         if variables and not assistant_id:
             raise Invalid("variables are for an assistant_id.", param="variables")
-        persona = self.hub.agents.get(agent or settings.default_agent)
-        if persona is None:
-            raise NotFound(f"There is no agent {agent!r}.", param="agent")
+        persona = self.hub.agents.wanted(agent, param="agent")
         body: dict[str, Any] = {
             "phoneNumberId": number,
             "customer": {"number": to} | ({"name": name} if name else {}),
@@ -183,8 +181,9 @@ class Vapi:
             greeting = {"firstMessage": first_message} if first_message else {}
             body |= {"assistantId": assistant_id, "assistantOverrides": overrides | greeting}
         else:
-            made = await self._answers.inline(persona, settings.public_url.rstrip("/"), to, name)
-            body["assistant"] = made | ({"firstMessage": first_message} if first_message else {})
+            body["assistant"] = await self._answers.inline(
+                persona, settings.public_url.rstrip("/"), to, name, first_message
+            )
         placed = await self.client.place_call(body)
         await self._keep(placed, persona.id, to, name)
         return placed, persona.id

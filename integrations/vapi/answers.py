@@ -17,9 +17,11 @@ from integrations.vapi.ledger import Ledger, ToolState
 from integrations.vapi.transfers import Transfers
 from integrations.vapi.wire import Event, Json
 from tron.agents.persona import Persona
+from tron.clock import DAY_MS
 from tron.conversation.sessions import call_key
 from tron.conversation.turns import ToolCall, TurnInput
 from tron.errors import NotConfigured, TronError
+from tron.given import mapping
 from tron.memory.contacts import Contact
 from tron.orchestrator.process import Process
 from tron.storage.tables import HOUSE
@@ -35,7 +37,7 @@ LOOK_UP_S = 2.0
 TOOLS_S = wire.TOOL_TIMEOUT_S - 3.0
 PEER_LOOK_S = 0.25
 DOCUMENTS = 5
-TOKEN_MS = 24 * 3600 * 1000
+TOKEN_MS = DAY_MS
 NO_CALLS_TAG = "do-not-call"
 
 Answer = Callable[[Event, str], Awaitable[Json]]
@@ -64,11 +66,7 @@ class Answers:
 
     def persona(self, event: Event) -> Persona:
         """Who takes this call. Raises NotConfigured if there is nobody at all."""
-        default = self._hub.settings.default_agent
-        found = self._hub.agents.get(event.agent) or self._hub.agents.get(default)
-        if found is None:
-            raise NotConfigured("No persona could be loaded; `tron personas` says why.")
-        return found
+        return self._hub.agents.get(event.agent) or self._hub.agents.wanted(None)
 
     async def open_session(self, event: Event, persona: Persona) -> None:
         """The call's conversation, in the caller's name before the model is first asked: later
@@ -93,8 +91,11 @@ class Answers:
             log.warning("vapi.caller_not_looked_up")
             return None
 
-    async def inline(self, persona: Persona, base_url: str, caller: str, name: str) -> Json:
-        """`persona` as an assistant of VAPI's that thinks with this hub."""
+    async def inline(
+        self, persona: Persona, base_url: str, caller: str, name: str, first_message: str = ""
+    ) -> Json:
+        """`persona` as an assistant of VAPI's that thinks with this hub, and greets the caller
+        unless it is given something else to say first."""
         if not base_url:
             raise NotConfigured("TRON_PUBLIC_URL is not set: VAPI can't reach the hub's model.")
         contact = await self._contact(caller) if caller else None
@@ -104,6 +105,7 @@ class Answers:
             token=await self.model_token(),
             caller_name=contact.name if contact else name,
             tools=[self._transfers.offered],
+            first_message=first_message,
         )
 
     async def model_token(self) -> str | None:
@@ -202,7 +204,7 @@ class Answers:
         return {"timeoutSeconds": wire.endpointing_s(wire.messages_of(event.body))}
 
     async def predial(self, event: Event, _: str) -> Json:
-        number = wire.text(wire.mapping(event.body.get("contact")).get("number"), 64)
+        number = wire.text(mapping(event.body.get("contact")).get("number"), 64)
         contact = await self._hub.contacts.by_phone(HOUSE, number)
         return {"eligible": contact is None or NO_CALLS_TAG not in contact.tags}
 
@@ -242,7 +244,7 @@ class Answers:
                 client_id=HOUSE,
                 process=process,
                 session=call_key(HOUSE, event.call_id) if event.call_id else "",
-                caller=event.caller.id if event.caller.known else "",
+                caller=event.caller.id if event.caller.known else f"anonymous-{event.call_id}",
                 caller_name=event.caller.name or "",
                 tools=persona.tools,
                 wire_tools=(self._transfers.tool(event),),

@@ -46,12 +46,10 @@ class VapiClient:
         api_url: str,
         api_key: str,
         *,
-        timeout_s: float = TIMEOUT_S,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._api_url = api_url.rstrip("/")
         self._api_key = api_key
-        self._timeout_s = timeout_s
         self._sleep = sleep
         self._session: aiohttp.ClientSession | None = None
         self.trouble = ""
@@ -118,9 +116,7 @@ class VapiClient:
         self, method: str, url: str, body: dict[str, Any] | None, *, headers: dict[str, str]
     ) -> bytes:
         if self._session is None:
-            self._session = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=self._timeout_s)
-            )
+            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S))
         try:
             async with self._session.request(
                 method, url, headers=headers, json=body, allow_redirects=False
@@ -133,8 +129,7 @@ class VapiClient:
             raise ProviderUnavailable("VAPI can't be reached.", code="vapi_unreachable") from None
         except TimeoutError:
             raise ProviderBroke(
-                f"VAPI did not answer within {self._timeout_s:g} s; what was asked may have "
-                "been done.",
+                f"VAPI did not answer within {TIMEOUT_S:g} s; what was asked may have been done.",
                 code="vapi_timeout",
             ) from None
         except aiohttp.ClientError:

@@ -23,7 +23,6 @@ SET_UP = (
     "VAPI is not set up. Choose a secret, set it as VAPI_SECRET here and as the credential of the "
     "server URL in VAPI's console (or set VAPI_HMAC); integrations/vapi/README.md has the steps."
 )
-PARTS = ("body", "timestamp", "method", "url", "svix-id")
 
 
 class Hmac(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):

@@ -15,7 +15,8 @@ from quart import Blueprint, Response, request
 from integrations.vapi import voice, wire
 from integrations.vapi.ledger import LISTED, Call
 from integrations.vapi.proof import SET_UP
-from tron.clock import iso
+from integrations.vapi.wire import Report
+from tron.clock import iso, iso_or_none
 from tron.errors import NotConfigured
 from tron.web.contract import PRINTABLE, promises
 from tron.web.security import arrival, principal
@@ -53,7 +54,8 @@ class CallPlaced(BaseModel):
 
 
 class CallShown(BaseModel):
-    """One call."""
+    """One call. `summary` is what the persona remembers of it, `vapi_summary` VAPI's own. The times
+    are VAPI's once it has reported, until then when the hub heard of it."""
 
     id: str
     status: str
@@ -66,6 +68,7 @@ class CallShown(BaseModel):
     ended_reason: str | None
     summary: str | None
     summary_state: str
+    vapi_summary: str | None
     recording_url: str | None
     cost_usd: float | None
 
@@ -123,8 +126,8 @@ def routes(vapi: "Vapi") -> Blueprint:
 async def _prove(vapi: "Vapi", raw: bytes) -> None:
     """Raises unless the request may be believed.
 
-    With no secret set up it is believed from this machine in local mode, as the documented curl
-    example is; in protected mode it is refused with how to set one up.
+    With no secret set up it is believed from this machine in local mode, so that an event can be
+    tried with curl; in protected mode it is refused with how to set one up.
     """
     if vapi.proof.configured:
         vapi.proof.check(
@@ -149,7 +152,7 @@ def _base_url(vapi: "Vapi") -> str:
 
 
 def _shown(call: Call) -> dict[str, Any]:
-    report = call.report
+    report = call.report or Report()
     return {
         "id": call.call_id,
         "status": call.status,
@@ -157,11 +160,12 @@ def _shown(call: Call) -> dict[str, Any]:
         "agent": call.agent,
         "caller": call.caller,
         "name": call.name,
-        "started_at": iso(call.started_at),
-        "ended_at": iso(call.ended_at) if call.ended_at else None,
+        "started_at": report.started_at or iso(call.started_at),
+        "ended_at": report.ended_at or iso_or_none(call.ended_at),
         "ended_reason": call.ended_reason,
         "summary": call.summary,
         "summary_state": call.summary_state,
-        "recording_url": report.recording_url or None if report else None,
-        "cost_usd": report.cost_usd if report else None,
+        "vapi_summary": report.summary or None,
+        "recording_url": report.recording_url or None,
+        "cost_usd": report.cost_usd,
     }

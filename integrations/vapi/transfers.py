@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 import structlog
 
 from integrations.vapi.client import VapiClient
-from integrations.vapi.wire import Event, Json, mapping, text
+from integrations.vapi.wire import Event, Json, text
 from tron.calls.transfer import Destination, destination, transfer_tool
 from tron.errors import TronError
+from tron.given import mapping
 from tron.memory.contacts import Contacts
 from tron.storage.tables import HOUSE
 from tron.tools.contract import Tool, ToolFailed

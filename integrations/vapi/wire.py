@@ -1,21 +1,24 @@
 """VAPI's messages: what they say to us, and what we answer.
 
 Owns their shapes and nothing else: nested current messages (`{"message": {"type", …}}`), the
-shape of the 2024 recordings, and the flat events of the hub's own API document become one
-`Event`; answers are the bare objects VAPI reads. Unknown fields and types pass; only what is no
-JSON object is refused. Everything taken from a message is bounded here.
+shape of the 2024 recordings, and the flat events of the hub's control API become one `Event`;
+answers are the bare objects VAPI reads. Unknown fields and types pass; only what is no JSON object
+is refused. Everything taken from a message is bounded here.
 """
 
 import re
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
 
 from tron.agents.persona import Persona
+from tron.clock import iso
 from tron.conversation.caller import identify
 from tron.conversation.prompt import SPOKEN
 from tron.conversation.turns import Caller, Message, ToolCall
 from tron.errors import Invalid
+from tron.given import mapping
 from tron.storage.text import storable
 
 Json = dict[str, Any]
@@ -24,7 +27,6 @@ MOST_CALLS = 20
 """tool calls of one message; more are told that they were not run"""
 MOST_LINES = 500
 LINE_CHARS = 2_000
-ANALYSIS_BYTES = 20_000
 ERROR_CHARS = 300
 LLM_TIMEOUT_S = 60
 """how long VAPI waits for the first words of an answer; it allows 20 to 600"""
@@ -73,14 +75,12 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 class Report(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What is kept of an end-of-call report."""
 
-    ended_reason: str = ""
     summary: str = ""
     """VAPI's own"""
-    analysis: Json = {}
     recording_url: str = ""
-    stereo_recording_url: str = ""
     cost_usd: float | None = None
     started_at: str = ""
+    """as VAPI measured it, ISO 8601; empty: it did not say"""
     ended_at: str = ""
     lines: list[Line] = []
 
@@ -127,10 +127,6 @@ def _agent(body: Json, call: Json) -> str:
             return named
     number = mapping(body.get("phoneNumber")) or mapping(call.get("phoneNumber"))
     return text(number.get("name"), 64)
-
-
-def mapping(value: Any) -> Json:
-    return value if isinstance(value, dict) else {}
 
 
 def text(value: Any, limit: int) -> str:
@@ -207,23 +203,15 @@ def _labelled(transcript: str) -> list[Line]:
 def report_of(body: Json) -> Report:
     """What is kept of an end-of-call report, today's form or that of 2024."""
     artifact, analysis = mapping(body.get("artifact")), mapping(body.get("analysis"))
-    recording = mapping(artifact.get("recording"))
-    mono = mapping(recording.get("mono"))
+    mono = mapping(mapping(artifact.get("recording")).get("mono"))
     return Report(
-        ended_reason=text(body.get("endedReason"), 200),
         summary=text(analysis.get("summary"), 4_000) or text(body.get("summary"), 4_000),
-        analysis=_small(analysis),
         recording_url=_first(
             artifact.get("recordingUrl"), body.get("recordingUrl"), mono.get("combinedUrl")
         ),
-        stereo_recording_url=_first(
-            artifact.get("stereoRecordingUrl"),
-            body.get("stereoRecordingUrl"),
-            recording.get("stereoUrl"),
-        ),
         cost_usd=_amount(body.get("cost")),
-        started_at=text(body.get("startedAt"), 40),
-        ended_at=text(body.get("endedAt"), 40),
+        started_at=_moment(body.get("startedAt")),
+        ended_at=_moment(body.get("endedAt")),
         lines=messages_of(body),
     )
 
@@ -232,12 +220,14 @@ def _first(*values: Any) -> str:
     return next((found for value in values if (found := text(value, 2_000))), "")
 
 
-def _small(value: Json) -> Json:
+def _moment(value: Any) -> str:
+    """A moment in the hub's own way of writing it; empty if `value` is none."""
     try:
-        raw = storable(msgspec.json.encode(value).decode())
-        return value if len(raw) <= ANALYSIS_BYTES else {}
-    except (msgspec.MsgspecError, OverflowError, UnicodeError, RecursionError):
-        return {}
+        found = datetime.fromisoformat(text(value, 40))
+        known = found if found.tzinfo else found.replace(tzinfo=UTC)
+        return iso(round(known.timestamp() * 1000))
+    except (ValueError, OverflowError, OSError):
+        return ""
 
 
 def _amount(value: Any) -> float | None:
@@ -334,10 +324,10 @@ def assistant(
     token: str | None,
     caller_name: str,
     tools: list[Json],
-    first_message: str = "",
+    first_message: str,
 ) -> Json:
     """A persona as an inline assistant whose model is the hub at `url`; it calls `tools` (OpenAI
-    form) through VAPI.
+    form) through VAPI. `first_message`: what it says first; empty: a greeting.
 
     `server` is left out on purpose: VAPI then goes on using the one it asked us through, with
     its credential.

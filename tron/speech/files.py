@@ -1,8 +1,9 @@
 """Audio files in and out: whatever people upload, whatever players want.
 
-WAV and raw PCM need nothing but this hub. Every other format needs ffmpeg, as a process beside it;
-without one, `NeedsFfmpeg` says so. An uploaded file is first recognised by its own first bytes and
-ffmpeg is told what it is, so it can't be talked into a playlist that makes it open other files.
+Raw PCM and WAV of integers, floats or G.711 need nothing but this hub. Every other format needs
+ffmpeg, as a process beside it; without one, `NeedsFfmpeg` says so. An uploaded file is first
+recognised by its own first bytes and ffmpeg is told what it is, so it can't be talked into a
+playlist that makes it open other files.
 """
 
 import asyncio
@@ -13,9 +14,10 @@ import warnings
 from collections.abc import AsyncGenerator
 from typing import Any
 
+import msgspec
 import structlog
 
-from tron.calls.audio import alaw_decode, mulaw_decode, resample, wav_header
+from tron.calls.audio import FULL, alaw_decode, mulaw_decode, pcm_of, resample, wav_header
 from tron.errors import HubError, Invalid, TooLarge, TronError
 from tron.supervise import Tasks
 
@@ -41,7 +43,16 @@ _ENCODERS = {
     "aac": ("-f", "adts", "-c:a", "aac", "-b:a", "64k"),
     "flac": ("-f", "flac"),
 }
-_MULAW, _ALAW = 7, 6
+_PCM, _FLOAT, _ALAW, _MULAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
+_G711 = {_ALAW: alaw_decode, _MULAW: mulaw_decode}
+_WIDTHS = {_PCM: (1, 2, 3, 4), _FLOAT: (4, 8)} | dict.fromkeys(_G711, (1,))
+"""codecs of a WAV that are decoded here, with the bytes that a sample may have"""
+_SUBFORMAT = bytes.fromhex("000000001000800000aa00389b71")
+"""what follows the codec in the id that an extensible header names it by"""
+_MOST_CHANNELS, _HIGHEST_RATE = 64, 768_000
+"""nobody records with more: a header that says so is wrong"""
+_SIGNED = bytes(code ^ 0x80 for code in range(256))
+"""8-bit samples have their zero at 128"""
 
 
 class NeedsFfmpeg(Invalid):
@@ -61,14 +72,18 @@ async def read(data: bytes, *, rate: int) -> bytes:
 
     Raises Invalid (`unreadable_audio`, `needs_ffmpeg`) and TooLarge.
     """
-    if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
-        return await asyncio.to_thread(_read_wav, data, rate)
     kind = _kind(data)
     if kind is None:
         raise _unreadable()
+    what = f"A file of the kind {kind!r}"
+    if kind == "wav":
+        sound = await asyncio.to_thread(_sound_of, data)
+        if sound.width in _WIDTHS.get(sound.codec, ()):
+            return await asyncio.to_thread(_read_wav, sound, rate)
+        what = f"A WAV file of the codec 0x{sound.codec:04x} at {sound.bits} bits"
     program = shutil.which("ffmpeg")
     if program is None:
-        raise NeedsFfmpeg(f"A file of the kind {kind!r}", param="file")
+        raise NeedsFfmpeg(what, param="file")
     return await _read_with(program, kind, data, rate)
 
 
@@ -82,6 +97,8 @@ def _too_long() -> TooLarge:
 
 def _kind(data: bytes) -> str | None:
     """ffmpeg's name of a container, by its first bytes."""
+    if data[:4] in (b"RIFF", b"RF64") and data[8:12] == b"WAVE":
+        return "wav"
     if data[4:8] == b"ftyp":
         return "mov"
     for start, kind in (
@@ -100,38 +117,80 @@ def _kind(data: bytes) -> str | None:
     return None
 
 
-def _read_wav(data: bytes, rate: int) -> bytes:
-    """In a thread."""
-    code, channels, source, body = _wav_parts(data)
-    if not source or not channels:
-        raise _unreadable()
-    if code in (_MULAW, _ALAW):
-        decoded = mulaw_decode(body) if code == _MULAW else alaw_decode(body)
-        data = wav_header(source, channels=channels, size=len(decoded)) + decoded
-    pydub = _pydub()
-    try:
-        # Given whole, it is parsed as WAV and as nothing else; widths and channels it converts.
-        sound = pydub.AudioSegment(data=data).set_channels(1).set_sample_width(2)
-        pcm, source = bytes(sound.raw_data), int(sound.frame_rate)
-    except Exception as error:  # border: pydub raises what it happens to run into
-        raise _unreadable() from error
-    if len(pcm) > LONGEST_S * source * 2:
+class _Sound(msgspec.Struct, frozen=True):
+    """What is in a WAV file."""
+
+    codec: int
+    channels: int
+    rate: int
+    bits: int
+    samples: bytes
+
+    @property
+    def width(self) -> int:
+        """Bytes of one sample."""
+        return 1 if self.codec in _G711 else (self.bits + 7) // 8
+
+
+def _read_wav(sound: _Sound, rate: int) -> bytes:
+    """A sound whose codec is known here, as mono PCM at `rate`. In a thread."""
+    frame, width = sound.width * sound.channels, sound.width
+    samples = sound.samples[: len(sound.samples) // frame * frame]
+    if sound.codec == _FLOAT:
+        samples, width = _float_decode(samples, width), 2
+    elif sound.codec in _G711:
+        samples, width = _G711[sound.codec](samples), 2
+    elif width == 1:
+        samples = samples.translate(_SIGNED)
+    if not samples:
+        return b""
+    if len(samples) > LONGEST_S * sound.rate * width * sound.channels:
         raise _too_long()
-    return resample(pcm, source, rate)
+    segment = _pydub().AudioSegment(
+        data=samples, sample_width=width, frame_rate=sound.rate, channels=sound.channels
+    )
+    mono = segment.set_channels(1).set_sample_width(2)
+    return resample(bytes(mono.raw_data), sound.rate, rate)
 
 
-def _wav_parts(data: bytes) -> tuple[int, int, int, bytes]:
-    """(codec, channels, rate, samples) of a WAV file."""
-    at, found = 12, (0, 0, 0)
+def _float_decode(samples: bytes, width: int) -> bytes:
+    """Samples between -1 and 1 as PCM; those beyond are clipped, and what is no number is 0."""
+    import numpy as np
+
+    values = np.nan_to_num(np.frombuffer(samples, f"<f{width}"), posinf=1, neginf=-1)
+    return pcm_of(np.clip(values, -1, 1) * FULL)
+
+
+def _sound_of(data: bytes) -> _Sound:
+    """What a WAV file says it holds. In a thread, for it may have very many parts. Raises Invalid
+    for one that holds no sound."""
+    at, fmt, long = 12, b"", len(data)
     while at + 8 <= len(data):
         name, size = struct.unpack_from("<4sI", data, at)
         at += 8
-        if name == b"fmt " and len(data) >= at + 16:
-            found = struct.unpack_from("<HHI", data, at)
-        if name == b"data":
-            return (*found, data[at : at + size])
+        if name == b"ds64" and len(data) >= at + 16:  # the real sizes of an RF64
+            long = struct.unpack_from("<8xQ", data, at)[0]
+        elif name == b"fmt ":
+            fmt = data[at : at + size]
+        elif name == b"data":
+            end = at + (long if size == 0xFFFFFFFF else size)
+            return _as_told(fmt, data[at:end])
         at += size + (size & 1)
     raise _unreadable()
+
+
+def _as_told(fmt: bytes, samples: bytes) -> _Sound:
+    """`samples` as the `fmt ` chunk says they are."""
+    if len(fmt) < 16:
+        raise _unreadable()
+    codec, channels, rate, bits = struct.unpack_from("<HHI6xH", fmt)
+    if codec == _EXTENSIBLE and fmt[26:40] == _SUBFORMAT:
+        codec = struct.unpack_from("<H", fmt, 24)[0]
+    possible = 0 < channels <= _MOST_CHANNELS and 0 < rate <= _HIGHEST_RATE
+    sound = _Sound(codec, channels, rate, bits, samples)
+    if not possible or (codec in _WIDTHS and not sound.width):
+        raise _unreadable()
+    return sound
 
 
 def _pydub() -> Any:

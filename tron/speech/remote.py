@@ -74,7 +74,7 @@ class Remote:
 
     async def socket(self, path: str, params: Mapping[str, str]) -> aiohttp.ClientWebSocketResponse:
         """An open WebSocket."""
-        url = "ws" + self._base_url.removeprefix("http") + path
+        url = "ws" + self._base_url[len("http") :] + path  # in capitals, too
         try:
             async with asyncio.timeout(CONNECT_S):
                 return await self._open().ws_connect(

@@ -13,7 +13,7 @@ from tests.harness.waiting import eventually
 from tests.unit.elevenlabs.conftest import Client, Wire, Wired
 from tron.calls import outbox
 from tron.calls.call import Call
-from tron.calls.signals import Interrupt
+from tron.calls.signals import Interrupt, Tell
 from tron.storage.tables import HOUSE
 
 TEXT = {"conversation_config_override": {"text_only": True}}
@@ -248,7 +248,8 @@ async def test_an_interruption_stops_the_sound_and_corrects_the_text(
     async with wire(**thinking(fake)) as wired, wired.socket() as client:
         call = await voice(wired, client, **silent)
         await client.send({"type": "user_message", "text": "Tell me a lot"})
-        assert await client.answer() == long
+        answer = (await client.until("agent_response"))["agent_response_event"]
+        assert answer["agent_response"] == long
         for _ in range(8):
             last = (await client.until("audio"))["audio_event"]["event_id"]
         call.signal(Interrupt())
@@ -257,6 +258,7 @@ async def test_an_interruption_stops_the_sound_and_corrects_the_text(
         correction = (await client.until("agent_response_correction"))[
             "agent_response_correction_event"
         ]
+        assert correction["event_id"] == answer["event_id"] == last
         assert correction["original_agent_response"] == long
         heard = correction["corrected_agent_response"]
         assert long.startswith(heard)
@@ -276,13 +278,15 @@ async def test_of_a_first_message_that_is_spoken_into_only_what_was_heard_is_kep
     greeting = {"conversation_config_override": {"agent": {"first_message": long}}}
     async with wire(**thinking(fake)) as wired, wired.socket() as client:
         call = await voice(wired, client, **greeting)
-        assert await client.answer() == long
+        answer = (await client.until("agent_response"))["agent_response_event"]
+        assert answer["agent_response"] == long
         for _ in range(12):
-            await client.until("audio")
+            last = (await client.until("audio"))["audio_event"]["event_id"]
         call.signal(Interrupt())
         correction = (await client.until("agent_response_correction"))[
             "agent_response_correction_event"
         ]
+        assert correction["event_id"] == answer["event_id"] == last
         assert correction["original_agent_response"] == long
         heard = correction["corrected_agent_response"]
         assert heard
@@ -295,6 +299,24 @@ async def test_of_a_first_message_that_is_spoken_into_only_what_was_heard_is_kep
         told = [m["content"].strip() for m in await said_to_model(fake)]
         assert heard in told
         assert long not in told
+
+
+async def test_an_answer_cut_off_before_it_was_complete_is_told_under_one_id(wire: Wire) -> None:
+    async with wire() as wired, wired.socket() as client:
+        call = await voice(wired, client)
+        await client.answer()
+        carrier = call._wire
+        carrier.tell(Tell("turn", 1, "Tell me a lot"))
+        carrier.tell(Tell("text", 1, "One two three. Four five six."))
+        carrier.play(b"\0" * 640)
+        carrier.clear()
+        carrier.tell(Tell("heard", 1, "One two"))
+        cut = (await client.until("interruption"))["interruption_event"]["event_id"]
+        answer = (await client.until("agent_response"))["agent_response_event"]
+        correction = (await client.until("agent_response_correction"))[
+            "agent_response_correction_event"
+        ]
+        assert answer["event_id"] == correction["event_id"] == cut
 
 
 async def test_sound_that_goes_on_after_a_cough_is_not_dropped(wire: Wire) -> None:
@@ -366,7 +388,7 @@ async def test_when_the_client_leaves_its_call_has_ended(wire: Wire) -> None:
 async def test_when_the_hub_ends_the_call_the_client_is_told_why(wire: Wire) -> None:
     async with wire() as wired, wired.socket() as client:
         call = await voice(wired, client)
-        wired.hub.switchboard.end(call.record.id, "hub-stopping")
+        call.hang_up("hub-stopping")
         error = (await client.until("error"))["error_event"]
         assert (error["code"], error["error_type"]) == (1011, "hub-stopping")
         assert await client.closed() == 1011

@@ -15,7 +15,9 @@ from integrations.twilio import relay, talk
 from integrations.twilio.proof import Grant
 from tests.harness.waiting import PATIENCE_S, eventually
 from tests.unit.twilio.conftest import Office, Offices, fixture
-from tron.conversation.turns import TextDelta, ToolCall, ToolStarted
+from tron.calls.ledger import Line
+from tron.calls.playback import MS_PER_CHARACTER
+from tron.conversation.turns import Opened, TextDelta, ToolCall, ToolStarted
 from tron.errors import Invalid
 from tron.storage.tables import HOUSE
 
@@ -53,6 +55,42 @@ def prompt(text: str, lang: str = "en-US") -> dict[str, Any]:
     return {"type": "prompt", "voicePrompt": text, "lang": lang, "last": True}
 
 
+def talks(office: Office) -> list[talk.Talk]:
+    """The calls that go on."""
+    return [live for live in office.hub.switchboard.live if isinstance(live, talk.Talk)]
+
+
+class Hands:
+    """Those of a clock that stands still but when it is moved."""
+
+    def __init__(self, office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._at = office.hub.clock.monotonic()
+        monkeypatch.setattr(office.hub.clock, "monotonic", lambda: self._at)
+
+    def forward(self, characters: int) -> None:
+        """By what a voice takes to say so many."""
+        self._at += characters * MS_PER_CHARACTER / 1000
+
+
+def endings(lines: list[Line]) -> list[tuple[int, str, str]]:
+    """How turns, and what was said unasked, came to their end."""
+    kinds = ("turn_over", "turn_dropped", "cut_off")
+    return [(line.turn, line.kind, line.text) for line in lines if line.kind in kinds]
+
+
+class Ticks:
+    """Counts how often a call has looked at the time, from now on."""
+
+    def __init__(self, live: talk.Talk) -> None:
+        self.ended = 0
+        self._tick = live.tick
+        live.tick = self._count  # type: ignore[method-assign]
+
+    def _count(self) -> None:
+        self._tick()
+        self.ended += 1
+
+
 async def transcript(office: Office) -> list[tuple[str, str]]:
     rows = await office.hub.sessions.listing(HOUSE)
     _, entries = await office.hub.sessions.detail(HOUSE, rows[0].key)
@@ -68,7 +106,10 @@ async def test_the_twiml_connects_a_relay_that_greets(desk: Office) -> None:
     assert ticket
 
 
-async def test_a_prompt_is_answered_and_the_greeting_remembered(desk: Office) -> None:
+async def test_a_prompt_is_answered_and_the_greeting_remembered(
+    desk: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hands = Hands(desk, monkeypatch)
     async with call(desk) as socket:
         await socket.send_json({"type": "info", "name": "clientSpeaking", "value": "on"})
         await socket.send_json({"type": "prompt", "voicePrompt": "What", "last": False})
@@ -76,6 +117,7 @@ async def test_a_prompt_is_answered_and_the_greeting_remembered(desk: Office) ->
         said = await answer(socket)
         assert said.strip()
         assert "*" not in said
+        hands.forward(len(said) + 100)  # until it has been spoken
     (record,) = await desk.ended()
     assert (record.cause, record.wire) == ("carrier-closed", "twilio-relay")
     words = await transcript(desk)
@@ -196,16 +238,22 @@ async def test_silence_is_asked_about_and_then_ends_the_call(offices: Offices) -
         assert [verb.tag for verb in document] == ["Hangup"], "and it is not taken up again"
 
 
-async def test_who_speaks_is_not_silent(offices: Offices) -> None:
-    settings = {"call_silence_ms": 500, "call_silence_prompts": "Are you there?; Goodbye then."}
+async def test_who_speaks_is_not_silent(offices: Offices, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"call_silence_ms": 60_000, "call_silence_prompts": "Are you there?; Goodbye then."}
     async with (
         offices(twilio_mode="relay", call_greeting=False, **settings) as office,
         call(office) as socket,
     ):
         await socket.send_json({"type": "info", "name": "clientSpeaking", "value": "on"})
-        await asyncio.sleep(1.5)
+        await eventually(lambda: any(live._caller_speaks for live in talks(office)))
+        (live,) = talks(office)
+        clock, ticks = office.hub.clock, Ticks(live)
+        really = clock.monotonic
+        monkeypatch.setattr(clock, "monotonic", lambda: really() + 100)
+        await eventually(lambda: ticks.ended >= 2, what="a look at how long nothing was heard")
         await socket.send_json(prompt("Well, what time is it?"))
         assert ":" in await answer(socket), "and no question before it"
+        monkeypatch.setattr(clock, "monotonic", lambda: really() + 300)
         assert (await answer(socket)).strip() == "Are you there?"
         await socket.send_json(prompt("Yes, what time is it?"))
         assert ":" in await answer(socket)
@@ -313,7 +361,10 @@ async def test_a_hub_that_closes_ends_it(offices: Offices) -> None:
         assert office.hub.switchboard.live == []
 
 
-async def test_an_answer_that_is_cut_off_ends_once(desk: Office) -> None:
+async def test_an_answer_that_is_cut_off_ends_once(
+    desk: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hands = Hands(desk, monkeypatch)
     async with call(desk) as socket:
         await socket.send_json(prompt("What can you do?"))
         said = await answer(socket)
@@ -322,14 +373,96 @@ async def test_an_answer_that_is_cut_off_ends_once(desk: Office) -> None:
             await socket.send_json({"type": "interrupt", "utteranceUntilInterrupt": heard})
         await eventually(lambda: _is_last(desk, heard))
         await socket.send_json(prompt("What time is it?"))
-        await answer(socket)
+        hands.forward(len(await answer(socket)))
     (record,) = await desk.ended()
-    endings = [
-        (line.turn, line.kind, line.text)
-        for line in await desk.lines(record)
-        if line.kind in ("turn_over", "turn_dropped")
+    assert endings(await desk.lines(record)) == [
+        (1, "turn_dropped", heard),
+        (2, "turn_over", "completed"),
     ]
-    assert endings == [(1, "turn_dropped", heard), (2, "turn_over", "completed")]
+
+
+@pytest.mark.parametrize("by", ["caller", "operator"])
+async def test_of_an_answer_that_the_end_of_the_call_cuts_off_no_more_is_kept_than_was_spoken(
+    offices: Offices, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    async with offices(twilio_mode="relay", call_greeting=False) as office:
+        hands = Hands(office, monkeypatch)
+        async with call(office) as socket:
+            await socket.send_json(prompt("What can you do?"))
+            said = await answer(socket)
+            hands.forward(12)
+            if by == "operator":
+                (live,) = talks(office)
+                live.hang_up("operator-hung-up")
+                await office.closed(socket)
+        (record,) = await office.ended()
+        ((turn, kind, heard),) = endings(await office.lines(record))
+        assert (turn, kind) == (1, "turn_dropped")
+        assert said.startswith(heard)
+        assert said[len(heard)] == " ", "cut between words"
+        assert 12 - len("remember") <= len(heard) <= 12
+        assert await transcript(office) == [("user", "What can you do?"), ("assistant", heard)]
+
+
+async def test_an_answer_that_was_heard_out_is_kept_whole(
+    offices: Offices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with offices(twilio_mode="relay", call_greeting=False) as office:
+        hands = Hands(office, monkeypatch)
+        async with call(office) as socket:
+            await socket.send_json(prompt("What can you do?"))
+            said = await answer(socket)
+            hands.forward(len(said))
+        (record,) = await office.ended()
+        assert endings(await office.lines(record)) == [(1, "turn_over", "completed")]
+        assert (await transcript(office))[-1][1].split()[-1] == said.split()[-1]
+
+
+async def test_who_hangs_up_while_an_answer_is_being_made_has_heard_what_was_spoken_of_it(
+    offices: Offices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    tool = ToolCall(id="1", name="slow", arguments="{}")
+
+    async def converse(_: Any) -> AsyncIterator[list[Any]]:
+        yield [Opened(session="key", process_id="p", agent="tony"), ToolStarted(tool)]
+        await eventually(lambda: any(live._filled for live in talks(office)))
+        yield [TextDelta("One **two** three four. And five. And ")]
+        try:
+            await asyncio.Event().wait()
+        finally:
+            order.append("stopped")
+
+    async def heard(client_id: str, session_key: str, text: str) -> None:
+        order.append(f"{session_key}: {text}")
+
+    async with offices(twilio_mode="relay", call_greeting=False) as office:
+        hands = Hands(office, monkeypatch)
+        monkeypatch.setattr(office.hub.door, "converse", converse)
+        monkeypatch.setattr(office.hub.door, "heard", heard)
+        async with call(office) as socket:
+            await socket.send_json(prompt("Count."))
+            async with asyncio.timeout(PATIENCE_S):
+                filler = (await socket.receive_json())["token"].strip()
+                assert filler in talk.MANNER.fillers
+                while "four" not in (await socket.receive_json())["token"]:
+                    pass
+            hands.forward(len(filler) + len("One two three"))
+        (record,) = await office.ended()
+        ((_, kind, cut),) = endings(await office.lines(record))
+        assert (kind, cut) == ("turn_dropped", "One **two**")
+        assert order == ["stopped", "key: One **two**"]
+
+
+async def test_who_hangs_up_into_the_greeting_has_not_heard_all_of_it(
+    desk: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hands = Hands(desk, monkeypatch)
+    async with call(desk):
+        await eventually(lambda: len(talks(desk)) == 1)
+        hands.forward(len("Hello, this"))
+    (record,) = await desk.ended()
+    assert endings(await desk.lines(record)) == [(0, "cut_off", "Hello, this")]
 
 
 async def test_who_hangs_up_while_an_answer_is_being_stopped_has_ended_the_call(

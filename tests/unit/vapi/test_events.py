@@ -130,7 +130,7 @@ async def test_odd_characters_in_every_place_are_survived(wire: Wire) -> None:
         assert (await wired.tell(raw, **SECRET)).status == 200
         [call] = await wired.vapi.ledger.latest(HOUSE, 10)
         assert call.report is not None
-        assert "\x00" not in call.report.lines[0].text + call.report.ended_reason
+        assert "\x00" not in call.report.lines[0].text + call.report.summary
 
 
 # Answers
@@ -236,6 +236,21 @@ async def test_a_tool_works_for_the_caller_and_fails_in_words(wire: Wire) -> Non
         assert "do not fit" in third["error"]
         facts = await wired.hub.memory.about(HOUSE, CALLER)
         assert ["Rex" in fact.content for fact in facts] == [True]
+
+
+async def test_what_an_unknown_caller_tells_is_not_for_everybody(wire: Wire) -> None:
+    async with wire(vapi_secret="s3cret") as wired:
+        for call in ("w1", "w2"):
+            asked = message(
+                "tool-calls",
+                toolCallList=[tool(f"t-{call}", "remember", key="dog", fact=f"Rex of {call}.")],
+            )
+            asked["message"] |= {"call": {"id": call}, "customer": {}}
+            assert "result" in (await wired.tell(asked, **SECRET)).json["results"][0]
+        assert await wired.hub.memory.about(HOUSE, "") == []
+        for call in ("w1", "w2"):
+            facts = await wired.hub.memory.about(HOUSE, f"anonymous-{call}")
+            assert [fact.content for fact in facts] == [f"Rex of {call}."]
 
 
 async def test_a_repeated_tool_call_is_answered_but_not_run_again(wire: Wire) -> None:
@@ -406,6 +421,11 @@ async def test_a_report_becomes_memory_contact_and_the_end_of_the_session(wire: 
         call = await summed_up(wired)
         assert call["recording_url"] == "https://storage.vapi.example/mono.wav"
         assert call["cost_usd"] == 0.0731
+        assert call["vapi_summary"] == "The caller moved the launch to Friday."
+        assert (call["started_at"], call["ended_at"]) == (
+            "2026-08-20T10:00:00Z",
+            "2026-08-20T10:00:12Z",
+        )
         bullets = call["summary"].splitlines()
         assert 2 <= len(bullets) <= 4
         assert all(bullet.startswith("- I ") for bullet in bullets)

@@ -102,11 +102,9 @@ def test_results_are_single_lines_under_the_right_key() -> None:
 
 def test_a_report_of_today_is_read() -> None:
     report = wire.report_of(read(fixture("end-of-call-report")).body)
-    assert report.ended_reason == "customer-ended-call"
     assert report.summary == "The caller moved the launch to Friday."
-    assert report.analysis["structuredData"] == {"day": "Friday"}
     assert report.recording_url == "https://storage.vapi.example/mono.wav"
-    assert report.stereo_recording_url == "https://storage.vapi.example/stereo.wav"
+    assert (report.started_at, report.ended_at) == ("2026-08-20T10:00:00Z", "2026-08-20T10:00:12Z")
     assert report.cost_usd == 0.0731
     assert [line.role for line in report.lines] == ["assistant", "user", "assistant"]
 
@@ -179,11 +177,14 @@ def test_a_report_full_of_oddities_stays_small_and_clean() -> None:
     body = {
         "type": "end-of-call-report",
         "artifact": {"messages": [{"role": "user", "message": "a\x00b" * 5_000}] * 2_000},
-        "analysis": {"structuredData": "x" * 100_000},
+        "analysis": {"summary": "x" * 100_000},
         "cost": 10**400,
+        "startedAt": "yesterday",
+        "endedAt": "0001-01-01T00:00:00+14:00",
     }
     report = wire.report_of(body)
     assert len(report.lines) == wire.MOST_LINES
     assert report.lines[0].text.startswith("abab")
     assert len(report.lines[0].text) == wire.LINE_CHARS
-    assert (report.cost_usd, report.analysis) == (None, {})
+    assert len(report.summary) == 4_000
+    assert (report.cost_usd, report.started_at, report.ended_at) == (None, "", "")
