@@ -11,6 +11,7 @@ import typer.main
 
 from tron.app import create_app, open_hub
 from tron.cli import app as command_line
+from tron.heartbeat import BEAT_S, DEAD_AFTER_MS
 from tron.integrations import attach_all
 from tron.settings import Settings
 from tron.web.contract import needs_of
@@ -107,6 +108,13 @@ def test_pages_name_only_settings_that_exist(page: Path) -> None:
     known = {spec.metadata["env"] for spec in fields(Settings)} | CADDY_READS | IN_EXAMPLES
     named = set(re.findall(r"\b(?:TRON|OPENAI|BRAVE)_[A-Z0-9_]*[A-Z0-9]\b", page.read_text()))
     assert named <= known
+
+
+def test_pages_say_when_a_silent_hub_counts_as_dead() -> None:
+    pages = [*PAGES, *ROOT.glob("integrations/*/README.md")]
+    text = " ".join(" ".join(page.read_text().split()) for page in pages)
+    assert set(re.findall(r"heartbeat every ([\d.]+) s", text)) == {f"{BEAT_S:g}"}
+    assert set(re.findall(r"silent for ([\d.]+) s", text)) == {f"{DEAD_AFTER_MS / 1000:g}"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -4,7 +4,8 @@ Owns the folder: which files changed, which persona each stands for, which names
 file that breaks keeps its last good persona and lists its faults; a deleted file takes its
 persona with it. While nobody has the name of the default persona, the first one stands in for it
 wherever it is asked for. What readers see is one immutable view that is swapped whole, so `get` is
-a dictionary lookup that never waits for the disk, even while a refresh runs in a thread.
+a dictionary lookup that never waits for the disk, even while a refresh runs in a thread. `named`
+and `wanted` are how every surface finds the persona a request is for.
 """
 
 import asyncio
@@ -18,12 +19,15 @@ import structlog
 from tron.agents.persona import MAX_BYTES, Parsed, Persona, PersonaFault, parse
 from tron.agents.tool_names import TOOL_NAMES
 from tron.clock import Clock
+from tron.errors import NotConfigured, NotFound
 
 log = structlog.get_logger(__name__)
 
 POLL_S = 1.0
 SETTLED_MS = 2000
 """a file changed more recently than this when it was read may have changed again unnoticed"""
+REPEATED_CHARS = 64
+"""of a name nobody has, said back to whoever asked for it"""
 
 
 class _Stamp(NamedTuple):
@@ -55,7 +59,7 @@ class _View(NamedTuple):
 class Registry:
     """The personas, by name and id."""
 
-    def __init__(self, folder: Path, clock: Clock, *, default: str = "") -> None:
+    def __init__(self, folder: Path, clock: Clock, *, default: str) -> None:
         """Empty until the first `refresh`. `default`: who answers when a request names nobody."""
         self._folder = folder
         self._clock = clock
@@ -85,6 +89,34 @@ class Registry:
     def get(self, name_or_id: str) -> Persona | None:
         """Whoever goes by this name or id, in any case of letters."""
         return self._view.by_handle.get(name_or_id.casefold())
+
+    def named(
+        self, name_or_id: str, *, param: str | None = None, code: str | None = None
+    ) -> Persona:
+        """Whoever goes by this name or id. Raises NotFound, with the asking surface's `param` (the
+        field that held the name) and `code`."""
+        found = self.get(name_or_id)
+        if found is None:
+            message = f"There is no agent {name_or_id[:REPEATED_CHARS]!r}."
+            raise NotFound(message, param=param, code=code)
+        return found
+
+    def wanted(
+        self, name_or_id: str | None, *, param: str | None = None, code: str | None = None
+    ) -> Persona:
+        """As `named`; None or empty names nobody, and is the default persona. Raises NotConfigured
+        where nobody is named and nobody lives here."""
+        if name_or_id:
+            return self.named(name_or_id, param=param, code=code)
+        view = self._view
+        if not view.personas:
+            raise NotConfigured("No persona could be loaded; `tron personas` says why.")
+        return view.by_handle[self._default]
+
+    def name_of(self, id: str) -> str:
+        """What people call the persona of this id, `Tony`; of one who has gone, the id."""
+        found = self.get(id)
+        return id if found is None else found.name
 
     def know_tools(self, names: Iterable[str]) -> None:
         """There are these tools too: a file that names one is not at fault. Blocks as `refresh`."""
@@ -188,7 +220,7 @@ class Registry:
         self._serving = serving
         everyone = sorted(serving.values(), key=lambda persona: (persona.order, persona.id))
         by_handle = {handle: persona for persona in everyone for handle in _handles(persona)}
-        if self._default and everyone:
+        if everyone:
             by_handle.setdefault(self._default, everyone[0])
         self._view = _View(tuple(everyone), by_handle, tuple(sorted(faults)))
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, Field
 from quart import Blueprint, request
 
-from tron.clock import Clock, iso
+from tron.clock import DAY_MS, Clock, iso, iso_or_none
 from tron.errors import NotFound, RateLimited, Unauthenticated
 from tron.web.contract import PRINTABLE, Ok, promises
-from tron.web.security import DAY_MS, arrival, principal
+from tron.web.security import arrival, principal
 
 if TYPE_CHECKING:
     from tron.hub import Hub
@@ -114,7 +114,7 @@ def routes(hub: "Hub") -> Blueprint:
             "token": token,
             "id": id,
             "scopes": data.scopes,
-            "expires_at": None if expires_at is None else iso(expires_at),
+            "expires_at": iso_or_none(expires_at),
         }
 
     @bp.get("/api/auth/verify")
@@ -133,7 +133,7 @@ def routes(hub: "Hub") -> Blueprint:
             "valid": True,
             "name": who.name,
             "scopes": sorted(who.scopes),
-            "expires_at": None if who.expires_at is None else iso(who.expires_at),
+            "expires_at": iso_or_none(who.expires_at),
         }
 
     @bp.delete("/api/auth/token/<id>")

@@ -12,7 +12,7 @@ from quart import Blueprint, send_file
 from tron.calls import latency
 from tron.calls.cost import CallCost, cost
 from tron.calls.ledger import Record
-from tron.clock import iso
+from tron.clock import iso, iso_or_none
 from tron.errors import Conflict, NotFound
 from tron.web.contract import Ok, promises
 from tron.web.security import principal
@@ -155,7 +155,7 @@ def _summary(record: Record) -> CallSummary:
         agent=record.agent,
         session_key=record.session_key,
         started_at=iso(record.started_at),
-        ended_at=None if ended is None else iso(ended),
+        ended_at=iso_or_none(ended),
         duration_s=None if ended is None else max(0, ended - record.started_at) / 1000,
         cause=record.cause,
         recorded=record.recording is not None,

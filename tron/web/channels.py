@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 from quart import Blueprint
 
-from tron.clock import iso
+from tron.clock import iso_or_none
 from tron.integrations import Integration
 from tron.web.contract import promises
 
@@ -43,8 +43,8 @@ def routes(hub: "Hub", integrations: Sequence[Integration]) -> Blueprint:
                 "type": channel.type,
                 "status": channel.status,
                 "message_count": channel.message_count,
-                "last_activity": channel.last_activity and iso(channel.last_activity),
-                "routes_to": channel.routes_to and _name(hub, channel.routes_to),
+                "last_activity": iso_or_none(channel.last_activity),
+                "routes_to": channel.routes_to and hub.agents.name_of(channel.routes_to),
                 "error": channel.error,
             }
             for integration in integrations
@@ -52,8 +52,3 @@ def routes(hub: "Hub", integrations: Sequence[Integration]) -> Blueprint:
         ]
 
     return blueprint
-
-
-def _name(hub: "Hub", agent: str) -> str:
-    persona = hub.agents.get(agent)
-    return persona.name if persona else agent

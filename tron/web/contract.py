@@ -7,15 +7,28 @@ its description, which the page at `/docs` reads. A view without it needs `admin
 one is closed.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
 from inspect import cleandoc
 from typing import Any, Literal, cast, get_args, get_origin
 
 from pydantic import BaseModel, RootModel, ValidationError, create_model
-from quart import request
-from quart_schema import document_querystring, document_request, document_response, tag
+from quart import Quart, request
+from quart_schema import (
+    HttpSecurityScheme,
+    Info,
+    QuartSchema,
+    document_querystring,
+    document_request,
+    document_response,
+    security_scheme,
+    tag,
+)
+from quart_schema.openapi import OpenAPIProvider
+from werkzeug.routing import Rule
 
+import tron
 from tron.errors import Invalid
 
 Need = Literal["public", "signed", "chat", "read", "write", "admin", "internal"]
@@ -46,6 +59,10 @@ GROUPS = {
 """what the routes of a module are for; those of any other are `integrations`"""
 
 _NEED = "_tron_needs"
+_STREAM = "_tron_streams"
+
+BEARER = "bearer"
+"""the way a request shows what it may; in local mode nothing is asked for"""
 
 
 class Fault(BaseModel):
@@ -86,12 +103,14 @@ def promises(
     also_gives: Mapping[int, Any] | None = None,
     group: str | None = None,
     error: type[BaseModel] = ErrorAnswer,
+    streams: str | None = None,
 ) -> Callable[[View], View]:
     """Declare a view. It is called with `data` (a `body`) and `query` (a `query`), checked.
 
     `gives` is the model of the 200 answer, `also_gives` of answers with another status; `fails`
     lists the statuses of the error envelope besides those every such route has. `group` is what
-    the route is for, where that is not what its module is for; `error` the model of its failures.
+    the route is for, where that is not what its module is for; `error` the model of its failures;
+    `streams` the events of a 200 that may also be a stream of them.
     """
     failures = {403, 503, *fails}
     if needs not in ("public", "signed"):
@@ -117,10 +136,45 @@ def promises(
             document_querystring(cast(Any, query))(promised)
         tag([group or GROUPS.get(view.__module__, "integrations")])(promised)
         promised.__doc__ = f"{cleandoc(view.__doc__ or '')}\n\nNeeds: {needs} ({_meaning(needs)})"
+        if needs == "internal":  # nothing, or a token
+            security_scheme([{}, {BEARER: ["admin"]}])(promised)
+        elif needs not in ("public", "signed"):
+            security_scheme([{BEARER: [needs]}])(promised)
         setattr(promised, _NEED, needs)
+        setattr(promised, _STREAM, streams)
         return promised
 
     return declare
+
+
+def describe(app: Quart) -> None:
+    """Serve at `/openapi.json` what the views of `app` promise."""
+    QuartSchema(
+        app,
+        openapi_provider_class=_Description,
+        security_schemes={BEARER: HttpSecurityScheme(scheme="bearer")},
+        info=Info("Tron", tron.__version__),
+        swagger_ui_path=None,
+        redoc_ui_path=None,
+        scalar_ui_path=None,
+    )
+
+
+class _Description(OpenAPIProvider):
+    """The OpenAPI document."""
+
+    def operation_id(self, method: str, path: str, func: object) -> str:
+        """One view at two addresses has two names, as OpenAPI demands."""
+        return f"{method}_{re.sub(r'[^a-z0-9]+', '_', path.lower()).strip('_')}"
+
+    def build_paths(self, rule: Rule) -> tuple[dict[str, Any], dict[str, Any]]:
+        paths, components = super().build_paths(rule)
+        if events := getattr(self._app.view_functions[rule.endpoint], _STREAM, None):
+            stream = {"schema": {"type": "string", "description": events}}
+            for methods in paths.values():
+                for operation in methods.values():
+                    operation["responses"][200]["content"]["text/event-stream"] = stream
+        return paths, components
 
 
 def needs_of(view: object) -> Need:

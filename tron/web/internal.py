@@ -54,7 +54,7 @@ class Domain(BaseModel):
 
 
 class Allocated(BaseModel):
-    """A registered project server; the keys are the documents'."""
+    """A registered project server; the control API writes these two names so."""
 
     Subdomain: str
     Port: int

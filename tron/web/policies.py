@@ -22,10 +22,7 @@ def routes(hub: "Hub") -> Blueprint:
 
     def known(agent: str) -> str:
         """Its id; empty for every agent. Raises NotFound."""
-        found = hub.agents.get(agent) if agent else None
-        if agent and found is None:
-            raise NotFound(f"There is no agent {agent!r}.", code="agent_not_found")
-        return found.id if found is not None else ""
+        return hub.agents.named(agent, code="agent_not_found").id if agent else ""
 
     @blueprint.get("/v1/tasks/policies", endpoint="list")
     @promises("read", gives=PolicyList, error=VoiceErrorAnswer)

@@ -28,7 +28,7 @@ from quart import Quart, Response, g, request, websocket
 from sqlalchemy import Connection, delete, insert, select, update
 from werkzeug.routing import Rule
 
-from tron.clock import Clock, iso
+from tron.clock import DAY_MS, Clock, iso, iso_or_none
 from tron.errors import Conflict, Forbidden, Invalid, StorageUnavailable, Unauthenticated
 from tron.settings import LOOPBACK, Settings, SettingsError
 from tron.storage.store import Store
@@ -40,8 +40,7 @@ log = structlog.get_logger(__name__)
 SCOPES = ("chat", "read", "write", "admin")
 SHORTEST_PASSWORD = 8
 LOGIN_NAME = "owner login"
-LOGIN_MS = 24 * 3600 * 1000
-DAY_MS = 24 * 3600 * 1000
+LOGIN_MS = DAY_MS
 OWNER_REREAD_S = 2.0
 TOKEN_CACHE_S = 10.0
 TOKEN_CACHE_SIZE = 1024
@@ -353,8 +352,8 @@ class Security:
                 "name": row.name,
                 "scopes": row.scopes.split(),
                 "created_at": iso(row.created_at),
-                "expires_at": None if row.expires_at is None else iso(row.expires_at),
-                "revoked_at": None if row.revoked_at is None else iso(row.revoked_at),
+                "expires_at": iso_or_none(row.expires_at),
+                "revoked_at": iso_or_none(row.revoked_at),
             }
             for row in rows
         ]

@@ -1,7 +1,7 @@
 """Routes for conversations: list, read, open, export, delete, and say something in one.
 
-Tron's caller sessions and ClawFT's sessions are the same thing, so every item carries the fields
-of both documents.
+A caller's session and a conversation an operator opens are the same thing, so every item carries
+what clients of either read: caller, process and its status; key, number of messages, latest change.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from tron.clock import iso
 from tron.conversation.thinking import ToolRecord
 from tron.conversation.transcript import Entry
 from tron.conversation.turns import Caller, Message, ToolCall, TurnInput
-from tron.errors import Invalid, NotFound
+from tron.errors import Invalid
 from tron.web.contract import Ok, promises
 from tron.web.security import principal
 
@@ -119,10 +119,7 @@ def routes(hub: "Hub") -> Blueprint:
     @promises("chat", gives=SessionSummary, body=NewSession, fails=(404,))
     async def create(data: NewSession) -> Any:
         """Open an empty conversation."""
-        asked = data.agent_id or hub.settings.default_agent
-        persona = hub.agents.get(asked)
-        if persona is None:
-            raise NotFound(f"There is no agent {asked!r}.", param="agent_id")
+        persona = hub.agents.wanted(data.agent_id, param="agent_id")
         turn = TurnInput(
             caller=Caller(id=f"web-{hub.clock.now_ns()}", known=True),
             channel="web",
@@ -215,7 +212,6 @@ async def _summaries(hub: "Hub", rows: Sequence[Row[Any]]) -> list[SessionSummar
 
 
 def _summary(hub: "Hub", row: Row[Any], recorded: dict[str, str]) -> SessionSummary:
-    persona = hub.agents.get(row.agent)
     process = hub.orchestrator.get(row.process_id)
     if process is not None:
         status: str = process.status
@@ -230,7 +226,7 @@ def _summary(hub: "Hub", row: Row[Any], recorded: dict[str, str]) -> SessionSumm
         updated_at=iso(row.updated_at),
         caller_id=row.caller,
         process_id=row.process_id,
-        agent=persona.name if persona else row.agent,
+        agent=hub.agents.name_of(row.agent),
         status=status,
         channel=row.channel,
     )

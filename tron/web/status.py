@@ -12,7 +12,7 @@ from quart import Blueprint, Response, request
 from quart_schema import hide
 
 from tron import __version__
-from tron.clock import duration, iso
+from tron.clock import duration, iso, iso_or_none
 from tron.errors import Conflict, NotFound, StorageUnavailable
 from tron.orchestrator.process import Process
 from tron.web.contract import Ok, promises
@@ -162,7 +162,7 @@ class SpawnPatterns(BaseModel):
 
 
 def _days(given: Any) -> int:
-    """The documents forgive a bad value: it means a week."""
+    """The control API forgives a bad value: it means a week."""
     text = str(given)
     return int(text) if text in {str(day) for day in range(1, 31)} else 7
 
@@ -293,21 +293,15 @@ def _add_history(bp: Blueprint, hub: "Hub") -> None:
         return await hub.history.patterns(principal().client_id, query.days)
 
 
-def _name(hub: "Hub", agent: str) -> str:
-    """A persona as people call it: `Tony`."""
-    persona = hub.agents.get(agent)
-    return persona.name if persona else agent
-
-
 def _process(hub: "Hub", process: Process) -> dict[str, Any]:
     return {
         "id": process.id,
-        "agent": _name(hub, process.agent),
+        "agent": hub.agents.name_of(process.agent),
         "name": process.name,
         "status": process.status,
         "task": process.task,
         "started_at": iso(process.started_at),
-        "ended_at": None if process.ended_at is None else iso(process.ended_at),
+        "ended_at": iso_or_none(process.ended_at),
         "parent_id": process.parent_id,
         "restarts": process.restarts,
         "error": process.error,
@@ -318,7 +312,7 @@ def _process(hub: "Hub", process: Process) -> dict[str, Any]:
 def _node(hub: "Hub", process: Process) -> dict[str, Any]:
     return {
         "process_id": process.id,
-        "agent_name": _name(hub, process.agent),
+        "agent_name": hub.agents.name_of(process.agent),
         "task": process.task,
         "status": process.status,
         "spawn_depth": process.depth,

@@ -10,6 +10,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from tron.tasks.contract import (
+    INTENT_CHARS,
     Approval,
     Artifact,
     Decision,
@@ -27,7 +28,6 @@ from tron.tasks.plan import MOST_STEPS, graph
 from tron.web.contract import PRINTABLE
 from tron.web.voice.messages import moment, of_event
 
-INTENT_CHARS = 4_000
 _NO_NUL = r"^[^\x00]*$"
 
 Name = Annotated[str, Field(max_length=80, pattern=PRINTABLE)]

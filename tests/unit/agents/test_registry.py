@@ -16,6 +16,7 @@ from tron.agents import registry as module
 from tron.agents.persona import Activity, Feed, Persona, parse
 from tron.agents.registry import Registry
 from tron.clock import ManualClock
+from tron.errors import NotConfigured, NotFound
 from tron.supervise import Tasks
 
 ROOT = Path(__file__).parents[3]
@@ -63,7 +64,7 @@ def folder(tmp_path: Path, clock: ManualClock) -> Folder:
 
 @pytest.fixture
 def registry(folder: Folder, clock: ManualClock) -> Registry:
-    registry = Registry(folder.path, clock)
+    registry = Registry(folder.path, clock, default="ben")
     assert registry.refresh()
     return registry
 
@@ -249,14 +250,14 @@ def test_taking_a_name_keeps_the_last_good_persona(folder: Folder, registry: Reg
 
 def test_at_start_a_name_belongs_to_the_file_called_so(folder: Folder, clock: ManualClock) -> None:
     folder.write("aaa.md", text("Ann"))
-    registry = Registry(folder.path, clock)
+    registry = Registry(folder.path, clock, default="ben")
     registry.refresh()
     assert names(registry) == ["Ben", "Ann"]
     assert faults(registry) == ["aaa.md:2: the name `ann` belongs to ann.md"]
 
 
 def test_a_missing_folder_is_a_fault(tmp_path: Path, clock: ManualClock) -> None:
-    registry = Registry(tmp_path / "none", clock)
+    registry = Registry(tmp_path / "none", clock, default="ben")
     assert not registry.refresh()
     assert registry.personas == []
     assert faults(registry) == [f"{tmp_path / 'none'}: can't be read: No such file or directory"]
@@ -345,7 +346,7 @@ async def test_watch_follows_the_folder_and_says_so(
 
 @pytest.fixture(scope="module")
 def shipped() -> Registry:
-    registry = Registry(ROOT / "personas", ManualClock())
+    registry = Registry(ROOT / "personas", ManualClock(), default="tony")
     registry.refresh()
     return registry
 
@@ -408,3 +409,49 @@ def test_the_documented_examples_are_good() -> None:
     head = "name: Sam\ntitle: lead\nfocus: [help]\ntone: calm\n"
     for example in whole + [f"---\n{head}{part}---\nYou are Sam.\n" for part in parts]:
         assert parse("sam.md", example.encode()).faults == ()
+
+
+# Whom a request is for
+
+
+def test_who_is_wanted(folder: Folder, clock: ManualClock) -> None:
+    registry = Registry(folder.path, clock, default="Ann")
+    registry.refresh()
+    assert registry.wanted("BEN") is registry.named("ben") is registry.get("ben")
+    assert registry.wanted(None) is registry.wanted("") is registry.get("ann")
+    assert registry.name_of("ann") == "Ann"
+    assert registry.name_of("gone") == "gone"
+
+
+def test_without_the_default_the_first_is_wanted(folder: Folder, clock: ManualClock) -> None:
+    for default in ("Nobody", ""):
+        registry = Registry(folder.path, clock, default=default)
+        registry.refresh()
+        assert registry.wanted(None) is registry.get("ben")
+
+
+def test_whoever_is_unknown_is_not_found_in_the_words_of_the_surface(registry: Registry) -> None:
+    for find in (registry.named, registry.wanted):
+        with pytest.raises(NotFound, match="There is no agent 'zoe'") as refused:
+            find("zoe", param="model", code="model_not_found")
+        assert (refused.value.param, refused.value.code) == ("model", "model_not_found")
+    with pytest.raises(NotFound):
+        registry.named("")
+    with pytest.raises(NotFound) as refused:
+        registry.wanted("z" * 5_000)
+    assert len(refused.value.message) < 100
+
+
+def test_where_nobody_lives_at_all_the_hub_is_what_is_wrong(
+    folder: Folder, clock: ManualClock
+) -> None:
+    for name in ("ann.md", "ben.md"):
+        folder.delete(name)
+    registry = Registry(folder.path, clock, default="Ann")
+    registry.refresh()
+    for nobody in (None, ""):
+        with pytest.raises(NotConfigured, match="No persona could be loaded"):
+            registry.wanted(nobody, param="agent", code="agent_not_found")
+    with pytest.raises(NotFound, match="There is no agent 'ann'"):
+        registry.wanted("ann")
+    assert registry.name_of("ann") == "ann"

@@ -50,6 +50,20 @@ def test_while_the_button_is_held_no_pause_ends_the_utterance() -> None:
     assert caller.fed_ms == 2400  # pauses and all
 
 
+def test_a_word_too_short_to_be_noticed_is_understood_while_the_button_is_held() -> None:
+    caller = Caller(Manner(marks=False))
+    caller.tell(s.StartTalking())
+    caller.speaks(300, voiced=False)
+    caller.speaks(160)
+    caller.speaks(100, voiced=False)
+    caller.tell(s.StopTalking())
+    assert caller.commits == 1
+    assert caller.fed_ms >= 560
+    caller.speaks(160)  # not held: a click
+    caller.speaks(600, voiced=False)
+    assert caller.commits == 1
+
+
 def test_let_go_it_listens_by_itself_again() -> None:
     caller = Caller()
     caller.tell(s.StartTalking())

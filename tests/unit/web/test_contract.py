@@ -39,6 +39,30 @@ async def test_every_route_says_what_it_is_for_and_what_it_needs(web: Web) -> No
     assert all(len(tags) == 1 and line.startswith("Needs: ") for tags, line in told.values())
 
 
+async def test_every_route_says_how_to_show_a_token(web: Web) -> None:
+    """As a generated client or a gateway reads it."""
+    document = (await web("GET", "/openapi.json")).json
+    bearer = document["components"]["securitySchemes"]["bearer"]
+    assert (bearer["type"], bearer["scheme"]) == ("http", "bearer")
+    told = {name: operation.get("security") for name, operation in operations(document)}
+    assert told["GET /api/status"] == [{"bearer": ["read"]}]
+    assert told["POST /v1/chat/completions"] == [{"bearer": ["chat"]}]
+    assert told["POST /internal/life/trigger"] == [{}, {"bearer": ["admin"]}]
+    assert told["GET /health"] is None
+    for name, operation in operations(document):
+        public = operation["description"].splitlines()[-1].startswith(("Needs: public", "Needs: s"))
+        assert public == (told[name] is None), name
+
+
+async def test_a_route_that_streams_says_so(web: Web) -> None:
+    told = dict(operations((await web("GET", "/openapi.json")).json))
+    for path in ("/chat/completions", "/v1/chat/completions", "/v1/elevenlabs-llm"):
+        given = told[f"POST {path}"]["responses"]["200"]["content"]
+        assert list(given) == ["application/json", "text/event-stream"]
+        assert "chat.completion.chunk" in given["text/event-stream"]["schema"]["description"]
+    assert list(told["GET /v1/models"]["responses"]["200"]["content"]) == ["application/json"]
+
+
 async def test_what_a_view_says_of_itself_is_kept() -> None:
     app = Quart("stones")
     QuartSchema(app)

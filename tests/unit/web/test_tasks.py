@@ -14,6 +14,7 @@ import pytest
 from quart import Quart
 from quart_schema import QuartSchema
 
+from tests.harness.waiting import eventually
 from tests.unit.voice.test_tasks import DOCUMENT, event, task
 from tests.unit.web.conftest import Answer, Web, make_hub
 from tron.clock import ManualClock
@@ -406,6 +407,18 @@ async def test_a_session_or_agent_nobody_knows(border: Border) -> None:
         assert (got.status, got.json["code"]) == (404, code)
 
 
+async def test_where_no_persona_lives_the_hub_is_what_is_wrong(
+    border: Border, tmp_path: Path
+) -> None:
+    for file in ("tony.md", "maya.md"):
+        (tmp_path / "personas" / file).unlink()
+    border.hub.agents.refresh()
+    got = await border("POST", "/v1/tasks", json={"intent_text": "look"})
+    assert (got.status, got.json["code"]) == (503, "not_configured")
+    assert "tron personas" in got.json["error"]
+    assert border.desk.wanted == []
+
+
 async def test_a_key_comes_in_the_body_or_the_header_and_stays_ones_own(border: Border) -> None:
     body = {"intent_text": "look"}
     await border("POST", "/v1/tasks", json=body, Idempotency_Key="k")
@@ -433,6 +446,24 @@ async def test_what_has_ended_stays_as_it_is(border: Border) -> None:
     for action in ("pause", "resume", "retry"):
         got = await border("POST", f"/v1/tasks/t/{action}")
         assert (got.status, got.json["code"]) == (400, f"task_{action}_failed")
+
+
+async def test_what_is_paused_or_ends_meanwhile_is_no_failure(
+    border: Border, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    border.desk.add("t", "paused")
+    got = await border("POST", "/v1/tasks/t/pause")
+    assert (got.status, got.json["status"]) == (200, "paused")
+
+    async def too_late(client_id: str, id: str, **_: str) -> Task:
+        border.desk.add(id, "failed")
+        raise Conflict("Not now.", code="wrong_state")
+
+    for action in ("cancel", "pause", "resume"):
+        border.desk.add("t", "running")
+        monkeypatch.setattr(border.desk, action, too_late)
+        got = await border("POST", f"/v1/tasks/t/{action}")
+        assert (got.status, got.json["status"]) == (200, "failed"), action
 
 
 async def test_cancelling_needs_no_body(border: Border) -> None:
@@ -488,6 +519,18 @@ async def test_a_stream_goes_on_behind_what_was_seen_and_ends_with_the_task(bord
     assert (await stream(border, "x")).status == 400
 
 
+class Going:
+    """The work of a hub that does not stop, and how often it was asked whether it does."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    @property
+    def stopping(self) -> bool:
+        self.asked += 1
+        return False
+
+
 async def test_a_stream_waits_for_what_comes(
     border: Border, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -495,8 +538,10 @@ async def test_a_stream_waits_for_what_comes(
     monkeypatch.setattr(task_stream, "LOOK_S", 0.01)
     found = border.desk.add("t", "running")
     border.desk.lines = [event("task_created", 1, seq=1)]
+    cast(Any, border.hub).task_work = work = Going()
     coming = asyncio.ensure_future(stream(border))
-    await asyncio.sleep(0.1)
+    # Asked once in every LOOK_S without a line: the third time, KEEP_ALIVE_S is over for sure.
+    await eventually(lambda: work.asked >= 3 or coming.done())
     found.status = "completed"
     border.desk.lines.append(event("task_completed", 2, seq=2))
     got = await coming

@@ -1,6 +1,6 @@
 """The REST side of the voice API: sessions, voices, what is set up, latency.
 
-Thin: each route checks what came, asks the part that knows, and answers in the document's shape.
+Thin: each route checks what came, asks the part that knows, and answers in the voice API's shape.
 Failures are `{"error","code"}` (see `tron.web.errors`).
 """
 
@@ -14,7 +14,7 @@ from quart import Blueprint, Response, request
 
 from tron.calls.audio import wav
 from tron.calls.sentences import speakable
-from tron.clock import iso
+from tron.clock import iso, iso_or_none
 from tron.errors import Invalid, NotFound, ProviderError
 from tron.speech.contract import SpeechFailed
 from tron.web.contract import PRINTABLE, VoiceErrorAnswer, promises
@@ -164,10 +164,7 @@ def routes(hub: "Hub", sessions: VoiceSessions, latency: Latency) -> Blueprint:
     )
     async def create(data: SessionRequest) -> tuple[dict[str, Any], int]:
         """Open a voice session; its id is the key to the socket."""
-        asked = data.agent or hub.settings.default_agent
-        agent = hub.agents.get(asked)
-        if agent is None:
-            raise NotFound(f"There is no agent {asked!r}.", code="agent_not_found")
+        agent = hub.agents.wanted(data.agent, code="agent_not_found")
         voice = await voices.resolve(hub.speech, data.voice_id) if data.voice_id else ""
         shown = data.voice_id or await hub.speech.choose_voice(None, agent.voice)
         who = principal()
@@ -269,7 +266,7 @@ def _answer(session: VoiceSession, ttl_ms: int) -> SessionAnswer:
         agent=session.agent,
         started_at=iso(session.started_at),
         last_activity_at=iso(session.last_activity_at),
-        ended_at=None if session.ended_at is None else iso(session.ended_at),
+        ended_at=iso_or_none(session.ended_at),
         inactivity_ttl_ms=ttl_ms,
         active_turn_id=session.active_turn_id,
         interruption_count=session.interruption_count,

@@ -88,7 +88,7 @@ class VoiceSessions:
 
     def __init__(self, clock: Clock, ttl_s: float) -> None:
         self._clock = clock
-        self.ttl_ms = max(5_000, round(ttl_s * 1000))
+        self.ttl_ms = round(ttl_s * 1000)
         self._known: dict[str, VoiceSession] = {}
         self._swept_at = 0
 

@@ -148,8 +148,7 @@ class Connection:
 
     async def _begin(self) -> Call:
         session, settings = self._session, self._hub.settings
-        persona = self._hub.agents.get(session.agent)
-        words = ("samantha", persona.name if persona is not None else session.agent)
+        words = ("samantha", self._hub.agents.name_of(session.agent))
         wire = VoiceWire(
             session,
             self._hub.clock,
@@ -191,7 +190,7 @@ class Connection:
         try:
             await self._socket.accept()
             self._outbox.attach(seen)
-            self._tasks.start(self._durable.follow(), "durable tasks")
+            self._durable.follow(self._tasks)
             await self._durable.shown()
             self._outbox.put(SystemEvent(code="session_ready", detail=call.record.id))
             code, reason, cause = await self._carry(call)
@@ -203,14 +202,7 @@ class Connection:
         finally:
             call.ended(cause)
             self._outbox.detach()
-            # The server cancels us once the client is gone, and that may be in the middle of this.
-            await asyncio.shield(self._hub.background.start(self._finish(call), "end of call"))
-
-    async def _finish(self, call: Call) -> None:
-        try:
-            await self._tasks.close()
-        finally:
-            await self._hub.switchboard.finish(call)
+            await self._hub.switchboard.put_away(call, self._tasks.close)
 
     async def _carry(self, call: Call) -> tuple[int, str, str]:
         """Both directions until something ends them: (code, reason, cause of the call's end)."""

@@ -1,6 +1,6 @@
 """The voices that can be asked for on the voice routes.
 
-The engine's own, and the names that clients of the document know (`af_heart`, …): where the local
+The engine's own, and the names that clients of the voice API know (`af_heart`, …): where the local
 engine speaks they stand for one of its voices, and the list says for which. Any other id is
 refused.
 """
@@ -35,7 +35,7 @@ async def resolve(speech: Speech, asked: str) -> str:
 
 
 async def listing(speech: Speech, liked: list[str]) -> dict[str, Any]:
-    """As the document lists them; `liked`: voices the personas speak with. Raises SpeechFailed."""
+    """As the voice API lists them; `liked`: voices the personas speak with. Raises SpeechFailed."""
     own = await speech.voices()
     known = {voice.id for voice in own}
     voices: list[dict[str, Any]] = [
