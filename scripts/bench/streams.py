@@ -20,7 +20,6 @@ class Stream(msgspec.Struct):
     """One answered request, in seconds since it was sent."""
 
     first_s: float
-    total_s: float
     words: int
 
 
@@ -77,9 +76,8 @@ class Connection(asyncio.Protocol):
             self._first = time.perf_counter()
         self._tail = (self._tail + data[-5:])[-5:]
         if self._tail == END and self._done is not None and not self._done.done():
-            now = time.perf_counter()
             words = b"".join(self._parts).count(WORD)
-            self._done.set_result(Stream(self._first - self._sent, now - self._sent, words))
+            self._done.set_result(Stream(self._first - self._sent, words))
 
     def _fail(self, why: str) -> None:
         if self._done is not None and not self._done.done():

@@ -23,8 +23,14 @@ SILENCE_BEFORE_S = 8.0
 """until the page has opened the microphone and the socket, and the model is loaded"""
 PEAK = """() => {
   window.peaks = [];
-  setInterval(() => window.peaks.push(document.getElementById("voice-level").value), 50);
+  const look = () => {
+    window.peaks.push(document.getElementById("voice-level").value);
+    requestAnimationFrame(look);
+  };
+  look();
 }"""
+LOOKS = 60
+"""at the meter, as often as it is drawn: about a second, more where drawing is slow"""
 
 
 DRAWN = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
@@ -132,7 +138,11 @@ async def test_interrupting_silences_the_answer_at_once(
     await expect(page.locator(".foot").last).to_have_text("interrupted")
     await page.evaluate(DRAWN)  # the meter shows what was heard when it was last drawn
     await page.evaluate("window.peaks.length = 0")
-    await asyncio.sleep(1)
+
+    async def looked() -> bool:
+        return bool(await page.evaluate("window.peaks.length") >= LOOKS)
+
+    await eventually(looked, what="a while of the meter")
     assert await peak(page) < 0.02
     async with running.http.get("/v1/perf/latency") as answer:
         stages = {stage["stage"] for stage in (await answer.json())["stages"]}
@@ -164,14 +174,29 @@ async def test_the_button_is_held_to_talk(hub: Hubs, look: Look) -> None:
     await expect(page.get_by_role("status")).to_have_text("listening")
     await page.keyboard.down(" ")
     await expect(page.get_by_role("button", name="Let go when you are done")).to_be_visible()
-    # Longer than any pause that would end a turn: only letting go ends this one.
     await expect(page.locator("#partial")).to_have_text(re.compile("time", re.I))
-    await asyncio.sleep(2)
+
+    async def silent() -> bool:
+        return "speech_stopped" in await happened(running)
+
+    await eventually(silent, what="the end of the speech")
+    # In real time: longer than any pause that would end a turn. Only letting go ends this one.
+    await asyncio.sleep(1.5)
     await expect(page.get_by_role("article", name="You")).to_have_count(0)
     await page.keyboard.up(" ")
     said = page.get_by_role("article", name="You").locator(".text")
     await expect(said).to_have_text(re.compile(r"what time is it", re.I))
+    kinds = await happened(running)
+    assert kinds.index("stop") < kinds.index("commit")
     await heard(page)
+
+
+async def happened(running: RunningHub) -> list[str]:
+    """The kinds of what the hub has noted of its only call so far."""
+    async with running.http.get("/api/calls") as answer:
+        (call,) = await answer.json()
+    async with running.http.get(f"/api/calls/{call['id']}") as answer:
+        return [entry["kind"] for entry in (await answer.json())["timeline"]]
 
 
 async def wished(hub: Hubs, look: Look, recording: Path) -> tuple[RunningHub, Page]:
@@ -219,8 +244,14 @@ async def test_a_key_answers_also_after_hanging_up(hub: Hubs, look: Look, record
     await page.get_by_role("button", name="Hang up").click()
     await page.get_by_role("checkbox", name="answer tasks with Y N").uncheck()
     await page.locator("#log").focus()
-    await asyncio.sleep(1)  # a key pressed at once was meant for something else
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.method))
+    # In real time, which the page counts by: a key pressed at once was meant for something else.
+    await asyncio.sleep(1)
     await page.keyboard.press("n")
+    await page.evaluate("fetch('/health')")  # behind which nothing comes that the key began
+    assert "GET" in asked
+    assert "POST" not in asked
     await page.get_by_role("checkbox", name="answer tasks with Y N").check()
     assert await stands(running) == "awaiting_approval"
     await page.keyboard.press("n")

@@ -132,16 +132,16 @@ async def test_two_hubs_on_one_database_answer_once_and_in_order(
     two = await start(hub, fake, slack, TRON_DATABASE_URL=url)
     slack.deliver_to(one.base_url, two.base_url)  # every try goes to the other hub
     slack.twice = True
-    fake.script(
-        Slow(token_ms=60, text="a b c d e f g h"), Reply("second"), Reply("third"), Reply("fourth")
-    )
+    answers = ["a b c d e f g h", "second", "third", "fourth", "last"]
+    fake.script(Slow(token_ms=60, text=answers[0]), *(Reply(text) for text in answers[1:]))
     ts = await slack.mention("1")
     for text in ("2", "3", "4"):
         await slack.say(text, thread=ts)
     await eventually(lambda: len(shown(slack, ts)) == 4)
-    await asyncio.sleep(1)  # long enough for a second answer to show
-    assert shown(slack, ts) == ["a b c d e f g h", "second", "third", "fourth"]
-    assert [r.body["messages"][-1]["content"] for r in fake.requests] == ["1", "2", "3", "4"]
+    await slack.say("5", thread=ts)  # a thread is answered in its order: behind any second answer
+    await eventually(lambda: "last" in shown(slack, ts))
+    assert shown(slack, ts) == answers
+    assert [r.body["messages"][-1]["content"] for r in fake.requests] == ["1", "2", "3", "4", "5"]
 
 
 async def test_a_dead_hubs_messages_are_taken_over_by_its_peer(

@@ -692,15 +692,24 @@ async def test_coming_back_brings_what_was_missed(hub: Hubs, speech: bytes) -> N
 
 async def test_a_silent_connection_stays_and_a_deserted_session_ends(hub: Hubs) -> None:
     running = await hub(TRON_VOICE_SESSION_TTL_S=5, **TALKING)
+    path = "/v1/voice/session/ws"
+
+    async def looked_at() -> int:
+        """What a request says that asks for no socket, and so is no visit."""
+        params = {"session_id": client.session_id}
+        return (await ask(running, "GET", path, params=params))[0]
+
+    async def over() -> bool:
+        return await looked_at() == 409
+
     async with connected(running) as client:
-        assert await client.silent(6) == []
+        assert await client.silent(6) == []  # in real time: longer than a deserted one lives
+        assert await looked_at() == 400
         await client.act("cancel_task")
         await client.read()
-    await asyncio.sleep(8)  # of which the hub may take a while to notice that it is deserted
+    await eventually(over, what="the end of a deserted session")
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-        await running.http.ws_connect(
-            "/v1/voice/session/ws", params={"session_id": client.session_id}
-        )
+        await running.http.ws_connect(path, params={"session_id": client.session_id})
     assert refused.value.status == 409
 
 

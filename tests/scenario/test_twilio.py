@@ -136,7 +136,8 @@ async def test_speaking_into_the_answer_silences_it(phones: Phones) -> None:
         await call.speak(await spoken("What can you do?"))
         before = call.count("media")
         await call.until(lambda: call.count("media") > before + 5)
-        await asyncio.sleep(1.0)
+        some = len(call.heard) + RATE * 2  # a second later, by the telephone's own clock
+        await call.until(lambda: call.playing and len(call.heard) > some)
         await call.speak(await spoken("Stop it now please, that is enough for me."))
         await call.until(lambda: call.count("clear") > 0)  # of the carrier's buffer
         await call.hang_up()
