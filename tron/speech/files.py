@@ -229,6 +229,11 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.wait()
+    # What it did not read any more: its exit code tells. Older Pythons log it if nobody asks.
+    assert process.stdin is not None
+    process.stdin.close()
+    with contextlib.suppress(OSError):
+        await process.stdin.wait_closed()
 
 
 def check_writable(format: str) -> None:

@@ -1,8 +1,10 @@
 """Recordings as people upload them: every kind of WAV, with ffmpeg beside the hub and without."""
 
 import asyncio
+import gc
 import struct
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 
 import numpy as np
 import pytest
@@ -192,6 +194,24 @@ async def test_a_header_that_makes_no_sense_is_refused(
     with pytest.raises(Invalid) as refused:
         await files.read(HOSTILE[kind], rate=RATE)
     assert refused.value.param == "file"
+
+
+async def test_a_program_that_stops_reading_leaves_no_trace() -> None:
+    program("ffmpeg")
+    seen: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: seen.append(context))
+
+    async def speech() -> AsyncGenerator[bytes, None]:
+        while True:
+            yield bytes(500_000)
+
+    with pytest.raises(Invalid):
+        await files.read(b"ID3\x04" + bytes(1_000_000), rate=RATE)
+    async with aclosing(files.write(speech(), "mp3", rate=RATE)) as encoded:
+        assert await anext(encoded)  # and then the listener leaves
+    gc.collect()
+    await asyncio.sleep(0)
+    assert seen == []
 
 
 @given(
