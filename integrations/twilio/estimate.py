@@ -5,7 +5,7 @@ heard; this is for everything else: how long silence lasts, when a goodbye is ov
 heard by somebody who hangs up in the middle of an answer.
 """
 
-from tron.calls.playback import MS_PER_CHARACTER
+from tron.calls.playback import usual_ms, whole_words
 from tron.calls.sentences import Piece
 
 
@@ -34,7 +34,7 @@ class Spoken:
         self._pieces.append((begins, piece))
         if piece.spoken:
             self.sent_at = now
-            self.by = begins + len(piece.spoken) * MS_PER_CHARACTER
+            self.by = begins + usual_ms(piece.spoken)
 
     def heard(self, now: int) -> str:
         """What has been said so far, as it was written, in whole words."""
@@ -42,9 +42,9 @@ class Spoken:
         for begins, piece in self._pieces:
             if now < begins:
                 break
-            takes = len(piece.spoken) * MS_PER_CHARACTER
+            takes = usual_ms(piece.spoken)
             if now < begins + takes:
                 reached = len(piece.text) * (now - begins) // takes
-                return heard + piece.text[: piece.text.rfind(" ", 0, reached + 1) + 1]
+                return heard + piece.text[: whole_words(piece.text, reached)]
             heard += piece.text
         return heard

@@ -46,7 +46,6 @@ class CallMachine:
     def __init__(self, manner: Manner) -> None:
         self._manner = manner
         self._listening = Listening(manner.waits)
-        self._listening.held = manner.push_to_talk
         self._playback = Playback()
         self._gate = Gate(manner.wake_words)
         self._turn: Turn | None = None
@@ -91,7 +90,7 @@ class CallMachine:
                 self._listening.held = True
             case s.StopTalking():
                 out.append(s.Note("stop"))
-                self._listening.held = self._manner.push_to_talk
+                self._listening.held = False
                 self._commit_if(self._listening.end() == "over", at, out)
             case s.Interrupt():
                 self._drop(at, out, "interrupted")

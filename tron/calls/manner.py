@@ -21,6 +21,4 @@ class Manner(msgspec.Struct, frozen=True, kw_only=True):
     """of the whole call"""
     digits_wait_ms: int = 2_000
     wake_words: tuple[str, ...] = ()
-    push_to_talk: bool = False
-    """every utterance ends when the client says so, none by silence"""
     apology: str = "I'm sorry, something went wrong on my side. Could you say that again?"

@@ -70,7 +70,7 @@ class Playback:
             segment.complete = True
             if failed:
                 made = len(segment.text) * segment.queued_ms // max(1, usual_ms(segment.text))
-                segment.text = segment.text[: _whole_words(segment.text, made)]
+                segment.text = segment.text[: whole_words(segment.text, made)]
 
     def _find(self, id: int) -> Segment | None:
         return next((segment for segment in self._segments if segment.id == id), None)
@@ -150,7 +150,7 @@ def _words_heard(segment: Segment, now: int) -> int:
     whole_ms = (
         segment.queued_ms if segment.complete else max(segment.queued_ms, usual_ms(segment.text))
     )
-    return _whole_words(segment.text, len(segment.text) * heard_ms // whole_ms)
+    return whole_words(segment.text, len(segment.text) * heard_ms // whole_ms)
 
 
 _UNSPACED = re.compile(
@@ -159,7 +159,7 @@ _UNSPACED = re.compile(
 """letters of scripts without spaces between words: Chinese, Japanese, Thai, Lao, Burmese, Khmer"""
 
 
-def _whole_words(text: str, reached: int) -> int:
+def whole_words(text: str, reached: int) -> int:
     """Where the last word that ends in the first `reached` characters does; without spaces every
     character is one."""
     spaced = text.rfind(" ", 0, reached + 1) + 1

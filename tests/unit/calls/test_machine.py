@@ -645,7 +645,8 @@ def test_who_is_armed_need_not_name_anybody() -> None:
 
 
 def test_push_to_talk_waits_for_the_client() -> None:
-    phone = Phone(Manner(push_to_talk=True), answer=None)
+    phone = Phone(Manner(), answer=None)
+    phone.tell(s.StartTalking())
     phone.quiet(300)
     phone.speak(600)
     phone.quiet(100)
@@ -724,7 +725,6 @@ manners = st.builds(
     silence_ms=st.sampled_from((0, 3_000)),
     silence_prompts=st.sampled_from(((), ("Are you there?",), PROMPTS)),
     longest_ms=st.sampled_from((0, 10_000)),
-    push_to_talk=st.booleans(),
     wake_words=st.just(("Tony",)),
 )
 

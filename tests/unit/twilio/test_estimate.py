@@ -42,6 +42,13 @@ def test_what_comes_late_begins_late_and_what_is_new_after_what_is_old() -> None
     assert (spoken.by, spoken.heard(90_000)) == (0, "")
 
 
+def test_a_language_without_spaces_is_heard_by_the_character() -> None:
+    spoken = Spoken()
+    spoken.add(Piece("你好，我是托尼。", "你好，我是托尼。"), 0)
+    assert spoken.heard(spoken.by // 2) == "你好，我"
+    assert spoken.heard(spoken.by) == "你好，我是托尼。"
+
+
 @given(PIECES, st.lists(st.integers(0, 5_000), min_size=2, max_size=2))
 def test_more_is_heard_as_time_goes_by_and_in_the_end_all(
     pieces: list[Piece], times: list[int]

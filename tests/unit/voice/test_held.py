@@ -74,9 +74,10 @@ def test_let_go_it_listens_by_itself_again() -> None:
     assert caller.commits == 2
 
 
-def test_a_call_that_is_all_push_to_talk_ends_utterances_only_by_hand() -> None:
-    caller = Caller(Manner(waits=MANNER.waits, marks=False, push_to_talk=True))
+def test_while_it_is_held_an_utterance_ends_only_by_hand() -> None:
+    caller = Caller(Manner(waits=MANNER.waits, marks=False))
     for expected in (1, 2):
+        caller.tell(s.StartTalking())
         caller.speaks(400)
         caller.speaks(1000, voiced=False)
         caller.waits(1000)
