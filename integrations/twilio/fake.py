@@ -42,6 +42,8 @@ class FakeTwilio:
         self.account_sid = "AC" + "0" * 32
         self.rest_url = ""
         self.ring_s = 0.05
+        self.answer_s = 0.0
+        """how long it takes to say that it has placed a call"""
         self.outcomes: dict[str, str] = {}
         """what becomes of calls to a number: `busy`, `no-answer`, `failed`; else it is answered"""
         self.faults: deque[tuple[int, int]] = deque()
@@ -198,6 +200,7 @@ class FakeTwilio:
         task = asyncio.create_task(self._ring(call, form))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        await asyncio.sleep(self.answer_s)
         return web.json_response(self._shown(call, form), status=201)
 
     async def _ring(self, call: FakeCall, form: dict[str, str]) -> None:

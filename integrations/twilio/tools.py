@@ -8,6 +8,7 @@ nobody will; the talk itself goes on without it.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlencode
 
@@ -18,7 +19,7 @@ from integrations.twilio.client import TwilioClient
 from integrations.twilio.exchange import OVER, Errand, Exchange, Progress
 from integrations.twilio.numbers import callable_number
 from integrations.twilio.twiml import LONGEST_TEXT
-from tron.errors import ProviderRefused, ProviderUnavailable
+from tron.errors import ProviderError, ProviderRefused, ProviderUnavailable
 from tron.tools.contract import Tool, ToolContext, ToolFailed
 
 if TYPE_CHECKING:
@@ -151,22 +152,26 @@ class _Phone:
     async def call(self, context: ToolContext, args: PlaceCall) -> str:
         self._hub.switchboard.admit()
         number = callable_number(args.to)
-        try:
-            placed = await place(
+        placing = self._hub.background.start(
+            place(
                 exchange=self._exchange,
                 client=self._client,
                 base=self._hub.settings.public_url.rstrip("/"),
                 to=number,
                 errand=Errand(agent=context.process.agent, message=args.message),
-            )
+            ),
+            "placing a call",
+        )
+        try:
+            placed = await asyncio.shield(placing)
+            status = await self._came_to(placed.sid)
         except ProviderRefused as refused:
             raise ToolFailed(f"The call was not placed. {refused.message}") from None
         except ProviderUnavailable as error:
             raise ToolFailed(f"Whether the call was placed is not known. {error.message}") from None
-        try:
-            status = await self._came_to(placed.sid)
-        except asyncio.CancelledError:  # stopped while it rings: nobody would talk
-            await self._client.hang_up(placed.sid)
+        except asyncio.CancelledError:  # stopped before or while it rings: nobody would talk
+            with suppress(ProviderError):
+                await self._client.hang_up((await placing).sid)
             raise
         if status in NOT_REACHED:
             raise ToolFailed(f"{number} was not reached: {NOT_REACHED[status]}.")

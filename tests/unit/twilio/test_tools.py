@@ -164,12 +164,17 @@ async def test_where_no_report_came_twilio_is_asked(
     assert told in outcome.text
 
 
-async def test_a_step_that_is_stopped_stops_the_ringing(office: Office, twilio: FakeTwilio) -> None:
-    twilio.ring_s = 300
+@pytest.mark.parametrize("rings", [True, False])
+async def test_a_step_that_is_stopped_stops_the_ringing(
+    office: Office, twilio: FakeTwilio, rings: bool
+) -> None:
+    twilio.ring_s, twilio.answer_s = 300, 0 if rings else 0.2
     calling = asyncio.ensure_future(use(office, "place_call", to=ADA, message="Hello"))
     await eventually(lambda: len(twilio.calls) == 1)
-    report(office, twilio, "ringing")
-    calling.cancel()
+    if rings:
+        await eventually(lambda: not len(office.hub.background), what="Twilio's answer")
+        report(office, twilio, "ringing")
+    calling.cancel()  # else while Twilio's answer is on its way
     with pytest.raises(asyncio.CancelledError):
         await calling
     (call,) = twilio.calls.values()
