@@ -110,7 +110,12 @@ def _add_looking(blueprint: Blueprint, hub: "Hub", border: Border) -> None:
         return task_answer(await border.task(task_id, query))
 
     @blueprint.get("/v1/tasks/<task_id>/events", endpoint="events")
-    @every(gives=EventList, query=EventQuery)
+    @every(
+        gives=EventList,
+        query=EventQuery,
+        streams="With `Accept: text/event-stream`: server-sent events, each a line of the log with "
+        "its `seq` as id, until the task has ended.",
+    )
     async def events(task_id: str, query: EventQuery) -> Any:
         """The latest lines of a task's log; with `Accept: text/event-stream`, as they come."""
         task = await border.task(task_id, query)
