@@ -208,8 +208,8 @@ def _prompt(reviewed: list[Goal], evidence: Evidence) -> str:
         for kind, texts in (
             ("journal", evidence.journal[:15]),
             ("read", evidence.articles[:15]),
-            ("delegation finished", evidence.finished[:15]),
-            ("delegation failed", evidence.failed[:15]),
+            ("delegation finished", _towards(reviewed, evidence.finished)[:15]),
+            ("delegation failed", _towards(reviewed, evidence.failed)[:15]),
         )
         for text in texts
     )
@@ -220,6 +220,12 @@ def _prompt(reviewed: list[Goal], evidence: Evidence) -> str:
         '"done" or "paused", "note": "one sentence: the evidence, or the next step"}]}\n\n'
         f"Goals:\n{goals_told}\n\n{QUOTED}\nWhat happened:\n{happened or '(nothing)'}"
     )
+
+
+def _towards(reviewed: list[Goal], tasks: list[str]) -> list[str]:
+    """Those of `tasks` that concern a goal: the others are what callers wanted, and what is told of
+    goals may be posted."""
+    return [task for task in tasks if any(concerns(goal.title, task) for goal in reviewed)]
 
 
 def understood(answer: str) -> Review | None:

@@ -55,7 +55,7 @@ DOING: dict[str, Doing] = {
 RUN_LIMIT_S = 300.0
 PLAN_S = 2.0
 SWEEP_S = 60.0
-PRUNE_S = 24 * 3600.0
+PRUNE_S = 3600.0
 RUNS_AT_ONCE = 4
 """scheduled runs side by side on this hub; the rest wait their turn"""
 RUNS_KEPT_MS = 90 * DAY_MS

@@ -289,6 +289,22 @@ async def test_finished_work_moves_a_goal_by_the_rule(
     assert (await life.goals(HOUSE))[0].progress == 5  # the same work does not count twice
 
 
+async def test_what_callers_had_done_is_not_told_of_goals_it_does_not_concern(
+    make_life: MakeLife, clock: ManualClock, store: Store, mind: Mind
+) -> None:
+    life = make_life()
+    await life.trigger("goals")
+    clock.advance(60)
+    await delegated(store, "Write the tests of the billing rewrite", "completed", clock.now_ms())
+    await delegated(store, "Find me a divorce lawyer", "completed", clock.now_ms())
+    await delegated(store, "Remember that my salary is 100k", "failed", clock.now_ms())
+    assert "2 finished delegations, 1 failed delegation" in (await life.trigger("goals"))["Tony"]
+    prompt = mind.prompts[-1]
+    assert "- [delegation finished] Write the tests of the billing rewrite" in prompt
+    assert "lawyer" not in prompt
+    assert "salary" not in prompt
+
+
 async def test_the_model_judges_where_there_is_evidence(
     make_life: MakeLife, clock: ManualClock, mind: Mind, journal: Journal
 ) -> None:
