@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, delete, select, update
 
+from tron.calls import recording
 from tron.clock import Clock
 from tron.errors import Invalid
 from tron.given import mapping, short
@@ -93,7 +94,7 @@ class Conversations:
                 select(table.c.audio).where(old, table.c.audio.is_not(None))
             )
         for sound in sounds:
-            await asyncio.to_thread(Path(sound).unlink, missing_ok=True)
+            await recording.remove(sound)
         return await self._store.write(lambda c: c.execute(delete(table).where(old)).rowcount)
 
     async def _sound(self, data: dict[str, Any]) -> None:

@@ -8,13 +8,13 @@ Beside the lines lies the call's tape (`tape.py`), from which it can be run agai
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import structlog
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
+from tron.calls import recording
 from tron.calls.signals import Note
 from tron.clock import Clock
 from tron.errors import NotFound, TronError
@@ -174,7 +174,7 @@ class Ledger:
                 return forgotten
             for row in found:
                 if row.recording:
-                    await asyncio.to_thread(Path(row.recording).unlink, missing_ok=True)
+                    await recording.remove(row.recording)
             await self._store.write(partial(_remove, [row.id for row in found]))
             forgotten += len(found)
 

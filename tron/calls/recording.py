@@ -164,6 +164,14 @@ class Recording:
             self._drop()
 
 
+async def remove(path: str) -> None:
+    """Drop a recording, if it is there. Never fails: one that can't be dropped is logged."""
+    try:
+        await asyncio.to_thread(Path(path).unlink, missing_ok=True)
+    except OSError as error:
+        log.error("recording.not_removed", path=path, error=str(error))
+
+
 def _even(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """The same bytes, cut after every BLOCK."""
     held = b""
