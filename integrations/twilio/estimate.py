@@ -5,8 +5,8 @@ heard; this is for everything else: how long silence lasts, when a goodbye is ov
 heard by somebody who hangs up in the middle of an answer.
 """
 
-from tron.calls.playback import usual_ms, whole_words
 from tron.calls.sentences import Piece
+from tron.calls.writing import usual_ms, whole_words
 
 
 class Spoken:

@@ -6,7 +6,7 @@
 
 import re
 
-from tron.calls.playback import usual_ms
+from tron.calls.writing import QUESTION_MARKS, usual_ms
 
 BACKCHANNEL = frozenset(
     (
@@ -20,7 +20,8 @@ NEARLY_OVER_MS = 1_000
 """of a question; who answers before that has not heard what is asked"""
 _WORDS = re.compile(r"\w[\w'-]*")
 _ASKS = re.compile(
-    r"[?？؟][\"')\]*_]*\s*(?:(?:please\s+)?(?:say|answer)\s+yes\s+or\s+no\W*)?$", re.IGNORECASE
+    rf"[{QUESTION_MARKS}][\"')\]*_]*\s*(?:(?:please\s+)?(?:say|answer)\s+yes\s+or\s+no\W*)?$",
+    re.IGNORECASE,
 )
 
 

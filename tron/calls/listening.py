@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 
 from tron.calls.signals import FRAME_MS
+from tron.calls.writing import COMMAS, STOPS, WIDE_COMMAS, WIDE_STOPS
 
 VOICED = 0.5
 PRE_ROLL_MS = 300
@@ -21,8 +22,8 @@ DROPOUT_MS = 60  # a gap this short inside a beginning word is not silence
 RESUME_MS = 60  # of voice take a paused utterance up again
 LONGEST_MS = 60_000
 
-_COMPLETE = tuple(".!?。！？｡؟।۔")
-_COMMAS = tuple(",،，、")
+_COMPLETE = tuple(STOPS + WIDE_STOPS)
+_COMMAS = tuple(COMMAS + WIDE_COMMAS)
 _GOING_ON = frozenset(
     (
         "a about an and are as at because but by can could for from her his i if in into is "

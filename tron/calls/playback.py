@@ -6,13 +6,12 @@ segment is to have played, and where the wire reports marks, from how far behind
 to be. A mark may be late for reasons of its own, so the one that was least late counts.
 """
 
-import re
 from collections import deque
-from unicodedata import east_asian_width
 
 import msgspec
 
 from tron.calls.signals import FRAME_MS
+from tron.calls.writing import usual_ms, whole_words
 
 LEAD_MS = 400
 BLOCK_MS = 100
@@ -151,30 +150,3 @@ def _words_heard(segment: Segment, now: int) -> int:
         segment.queued_ms if segment.complete else max(segment.queued_ms, usual_ms(segment.text))
     )
     return whole_words(segment.text, len(segment.text) * heard_ms // whole_ms)
-
-
-_UNSPACED = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]"
-)
-"""letters of scripts without spaces between words: Chinese, Japanese, Thai, Lao, Burmese, Khmer"""
-
-
-def whole_words(text: str, reached: int) -> int:
-    """Where the last word that ends in the first `reached` characters does; without spaces every
-    character is one."""
-    spaced = text.rfind(" ", 0, reached + 1) + 1
-    while reached > spaced and not _UNSPACED.match(text, reached - 1):
-        reached -= 1
-    return max(spaced, reached)
-
-
-MS_PER_CHARACTER = 65
-"""of text in letters, as a voice usually takes"""
-MS_PER_SYLLABLE = 190
-"""of text with a character for each: Mandarin has about five syllables in a second"""
-
-
-def usual_ms(text: str) -> int:
-    """How long a voice usually takes for `text`."""
-    syllables = sum(east_asian_width(character) in "WF" for character in text)
-    return syllables * MS_PER_SYLLABLE + (len(text) - syllables) * MS_PER_CHARACTER

@@ -16,9 +16,9 @@ from tron.calls import signals as s
 from tron.calls.ledger import Line
 from tron.calls.machine import CallMachine
 from tron.calls.manner import Manner
-from tron.calls.playback import usual_ms
 from tron.calls.signals import FRAME_MS, Action, Signal
 from tron.calls.tape import Entry, Step
+from tron.calls.writing import usual_ms
 from tron.storage.text import storable
 
 OVERTIME_MS = 10_000

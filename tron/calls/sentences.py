@@ -10,6 +10,7 @@ import re
 import msgspec
 
 from tron.calls.tables import BEGINS, Table, is_row
+from tron.calls.writing import COMMAS, STOPS, WIDE_COMMAS, WIDE_STOPS
 
 FIRST_CHARS = 24
 NEXT_CHARS = 60
@@ -19,9 +20,10 @@ LONGEST_CHARS = 240
 _SYLLABLES = re.compile("[\u3040-\u9fff\uac00-\ud7af]")
 LETTERS = 3  # that take as long to say as one character of Chinese, Japanese or Korean
 
-# What ends a sentence of Chinese or Japanese has no space behind it.
-_END = re.compile(r"[.!?…؟।॥۔]+[\"')\]]*(?=\s)|[。！？｡]+[”’」』）\"')\]]*|[:;؛](?=\s)|[：；]|\n")
-_CLAUSE = re.compile(r"[,،–—](?=\s)|[，、､]")
+_END = re.compile(
+    rf"[{STOPS}…]+[\"')\]]*(?=\s)|[{WIDE_STOPS}]+[”’」』）\"')\]]*|[:;؛](?=\s)|[：；]|\n"
+)
+_CLAUSE = re.compile(rf"[{COMMAS}–—](?=\s)|[{WIDE_COMMAS}]")
 _ABBREVIATION = re.compile(r"(?:^|\s)(?:Mr|Mrs|Ms|Dr|St|vs|etc|e\.g|i\.e|No|[A-Z])\.$")
 
 

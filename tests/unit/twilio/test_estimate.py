@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from integrations.twilio.estimate import Spoken
-from tron.calls.playback import MS_PER_CHARACTER
 from tron.calls.sentences import Piece
+from tron.calls.writing import MS_PER_CHARACTER
 
 PIECES = st.lists(st.builds(Piece, st.text("ab *. "), st.text("ab . ")), max_size=6)
 

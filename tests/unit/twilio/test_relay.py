@@ -16,7 +16,7 @@ from integrations.twilio.proof import Grant
 from tests.harness.waiting import PATIENCE_S, eventually
 from tests.unit.twilio.conftest import Office, Offices, fixture
 from tron.calls.ledger import Line
-from tron.calls.playback import MS_PER_CHARACTER
+from tron.calls.writing import MS_PER_CHARACTER
 from tron.conversation.turns import Opened, TextDelta, ToolCall, ToolStarted
 from tron.errors import Invalid
 from tron.storage.tables import HOUSE
